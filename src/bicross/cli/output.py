@@ -1,0 +1,61 @@
+"""How results look on a terminal."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+if TYPE_CHECKING:
+    from bicross.search import Hit, SearchResult
+
+
+def print_result(result: SearchResult, explain: bool, console: Console | None = None) -> None:
+    """The hits of one query; piped output is plain and keeps each hit's text on one line."""
+    console = console or Console()
+    if not console.is_terminal:
+        console = Console(width=200, color_system=None, highlight=False, soft_wrap=True)
+    if not result.hits:
+        console.print("No documents in this index.")
+    for place, hit in enumerate(result.hits, start=1):
+        console.print(_headline(place, hit), soft_wrap=True)
+        console.print(Text(f"    {excerpt(hit.text, 240)}", style="dim"), soft_wrap=not console.is_terminal)
+        if explain:
+            console.print(Text(f"    {_stages(hit)}", style="cyan"), soft_wrap=True)
+    if explain:
+        console.print(cost_table(result))
+
+
+def _headline(place: int, hit: Hit) -> Text:
+    line = Text(f"{place:>2}. ")
+    line.append(hit.document_id, style="bold")
+    if hit.title:
+        line.append(f"  {excerpt(hit.title, 100)}")
+    shown = f"{hit.score:.4f}" if hit.relevance is None else f"{hit.score:.4f}, relevance {hit.relevance:.2f}"
+    line.append(f"  ({shown})", style="green")
+    if hit.truncated:
+        line.append("  [not read to its end]", style="yellow")
+    return line
+
+
+def _stages(hit: Hit) -> str:
+    parts = [f"{stage} {s.score:.4f} (rank {s.rank})" for stage, s in hit.scores.items()]
+    return f"{hit.chunk_id} [{hit.start}:{hit.end}]  " + ", ".join(parts)
+
+
+def cost_table(result: SearchResult) -> Table:
+    """Milliseconds, tokens and items of each stage."""
+    table = Table("stage", "items", "tokens", "ms", title=None)
+    for column in table.columns[1:]:
+        column.justify = "right"
+    for stage in result.stages:
+        table.add_row(stage.stage, str(stage.items), str(stage.tokens), f"{stage.milliseconds:.1f}")
+    return table
+
+
+def excerpt(text: str, length: int) -> str:
+    """The beginning of a text on one line."""
+    line = " ".join(text.split())
+    return line if len(line) <= length else line[: length - 1].rstrip() + "…"

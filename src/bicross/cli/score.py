@@ -1,0 +1,36 @@
+"""``bicross score``"""
+
+from __future__ import annotations
+
+import json
+from typing import Annotated
+
+import typer
+
+
+def score(
+    query: Annotated[str, typer.Argument(help="The query.")],
+    texts: Annotated[list[str], typer.Argument(help="Texts to score against it.")],
+    cross_encoder: Annotated[
+        str | None, typer.Option("--cross-encoder", help="Name or folder [default: the one that bicross ships].")
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON object a line.")] = False,
+) -> None:
+    """Score a query with each text by the cross-encoder; the best first."""
+    from bicross.encoders import CrossEncoder
+    from bicross.encoders.loading import DEFAULT_CROSS_ENCODER
+    from bicross.errors import UsageError
+
+    if not query.strip():
+        raise UsageError("the query is empty")
+    model = CrossEncoder(cross_encoder or DEFAULT_CROSS_ENCODER)
+    scored = model.score([(query, text) for text in texts])
+    relevance = model.relevance(scored.logits)
+    for i in sorted(range(len(texts)), key=lambda i: -scored.logits[i]):
+        logit, probability, cut = float(scored.logits[i]), float(relevance[i]), bool(scored.truncated[i])
+        if as_json:
+            record = {"text": texts[i], "score": logit, "relevance": probability, "truncated": cut}
+            typer.echo(json.dumps(record, ensure_ascii=False))
+        else:
+            note = "  [not read to its end]" if cut else ""
+            typer.echo(f"{logit:8.4f}  relevance {probability:.3f}{note}  {texts[i]}")

@@ -1,0 +1,72 @@
+"""``bicross search``"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from bicross.search import SearchResult
+
+
+def search(
+    index: Annotated[Path, typer.Argument(help="Folder of the index.")],
+    query: Annotated[str | None, typer.Argument(help="What to look for.")] = None,
+    top_k: Annotated[int, typer.Option("--top-k", "-k", help="Documents to return.")] = 10,
+    candidates: Annotated[
+        int, typer.Option("--candidates", help="Chunks that the cross-encoder reads; at least --top-k.")
+    ] = 50,
+    rerank: Annotated[bool, typer.Option("--rerank/--no-rerank", help="Second stage: yes or no.")] = True,
+    model: Annotated[
+        str | None, typer.Option("--model", help="Bi-encoder; only the one that the index was made with fits.")
+    ] = None,
+    cross_encoder: Annotated[
+        str | None, typer.Option("--cross-encoder", help="Name or folder [default: the one that bicross ships].")
+    ] = None,
+    queries: Annotated[
+        Path | None, typer.Option("--queries", help="A .jsonl file of queries (_id, text) in place of QUERY.")
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON object a line and hit.")] = False,
+    explain: Annotated[bool, typer.Option("--explain", help="Every stage's score, rank and cost.")] = False,
+) -> None:
+    """Search an index in two stages: the bi-encoder finds candidates, the cross-encoder orders them."""
+    from bicross.cli.output import print_result
+    from bicross.encoders import CrossEncoder
+    from bicross.encoders.loading import DEFAULT_CROSS_ENCODER
+    from bicross.errors import UsageError
+    from bicross.opening import open
+    from bicross.search import Searcher
+
+    if (query is None) == (queries is None):
+        raise UsageError("give either a QUERY or --queries FILE")
+    if query is not None and not query.strip():
+        raise UsageError("the query is empty")
+    asked = [(None, query)] if query is not None else list(_read_queries(queries))
+    with open(index, model) as opened:
+        reranker = CrossEncoder(cross_encoder or DEFAULT_CROSS_ENCODER) if rerank else None
+        searcher = Searcher(opened, reranker)
+        for query_id, text in asked:
+            result = searcher.search(text or "", top_k=top_k, candidates=candidates)
+            if as_json:
+                _print_json(result, query_id, explain)
+            else:
+                print_result(result, explain)
+
+
+def _print_json(result: SearchResult, query_id: str | None, explain: bool) -> None:
+    for hit in result.hits:
+        record = hit.as_dict()
+        if query_id is not None:
+            record = {"query_id": query_id, **record}
+        if explain:
+            record["stages"] = [vars(stage) for stage in result.stages]
+        typer.echo(json.dumps(record, ensure_ascii=False))
+
+
+def _read_queries(path: Path | None) -> list[tuple[str, str]]:
+    from bicross.documents import read_documents
+
+    return [(document.id, document.text) for document in read_documents([path] if path else [])]

@@ -1,0 +1,7 @@
+"""Text in: documents, the files they come from, and the chunks they are cut into."""
+
+from bicross.documents.chunking import chunk_document
+from bicross.documents.document import Chunk, Document
+from bicross.documents.reading import read_documents
+
+__all__ = ["Chunk", "Document", "chunk_document", "read_documents"]

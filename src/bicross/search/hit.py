@@ -1,0 +1,79 @@
+"""What a search returns."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+
+@dataclass(frozen=True)
+class StageScore:
+    """The number that one stage gave, and the document's rank by it among the candidates, from 1."""
+
+    score: float
+    rank: int
+
+
+@dataclass(frozen=True)
+class Hit:
+    """One document, by its best chunk.
+
+    Attributes:
+        document_id: The user's id.
+        chunk_id: The chunk that the score belongs to.
+        text: That chunk.
+        score: What the hits are sorted by: the fused score of both stages, or the last stage's own.
+        relevance: Calibrated probability between 0 and 1 that the document is relevant; None without a cross-encoder.
+        scores: Every stage's number and rank: ``dense``, and after reranking ``cross_encoder`` and ``final``.
+        truncated: Whether a model did not read the chunk to its end.
+        title, start, end: Title of the document; where the chunk stands in its text, in characters.
+        metadata: As the document was given.
+    """
+
+    document_id: str
+    chunk_id: str
+    text: str
+    score: float
+    relevance: float | None
+    scores: Mapping[str, StageScore]
+    truncated: bool
+    title: str = ""
+    start: int = 0
+    end: int = 0
+    metadata: Mapping[str, Any] = field(default_factory=dict)
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain values for JSON."""
+        return asdict(self)
+
+
+@dataclass(frozen=True)
+class StageCost:
+    """What one stage took.
+
+    Attributes:
+        stage: ``embed query``, ``retrieve`` or ``rerank``.
+        milliseconds: Wall time.
+        tokens: Tokens that a model read; 0 where none did.
+        items: Texts embedded, chunks found, or pairs scored.
+    """
+
+    stage: str
+    milliseconds: float
+    tokens: int
+    items: int
+
+
+@dataclass(frozen=True)
+class SearchResult:
+    """Hits, best first, what each stage cost, and the order of the first stage alone (document ids)."""
+
+    query: str
+    hits: list[Hit]
+    stages: list[StageCost]
+    retrieved: list[str]
+
+    @property
+    def milliseconds(self) -> float:
+        return sum(stage.milliseconds for stage in self.stages)

@@ -1,0 +1,1 @@
+"""Training. Needs the extra ``train``; searching never imports it."""

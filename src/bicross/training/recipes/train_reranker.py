@@ -1,0 +1,129 @@
+"""Train the bundled cross-encoder on the groups that ``prepare_reranker`` made.
+
+The loss of a group is the cross-entropy between softmax(teacher + LABEL_NATS * label) and
+softmax(logit + OFFSET_SHARE * offset): listwise distillation (ListNet, Cao et al. 2007) in which the judgements move
+the teacher's distribution and the retriever's score enters as a constant. Judged groups also pay a binary
+cross-entropy on the bare logit, so that its level means the same for every query and can be calibrated.
+
+Checkpoints are written as it goes; the same command continues from the last one.
+
+Run: ``python -m bicross.training.recipes.train_reranker --groups WORK --base DIR --out RUN``
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+from typing import Any
+
+import torch
+from datasets import Dataset
+from sentence_transformers.cross_encoder import CrossEncoder, CrossEncoderTrainer, CrossEncoderTrainingArguments
+from torch import Tensor, nn
+
+SEED = 20261123
+OFFSET_SHARE = 0.5
+LABEL_NATS = 3.0
+POINTWISE_WEIGHT = 0.2
+MAX_TOKENS = 144
+COLUMNS = 3  # teacher, offset, label: one flat list a group
+
+
+class OffsetListwiseLoss(nn.Module):
+    """Listwise distillation with the retriever's score as a constant; see the module's docstring."""
+
+    def __init__(self, model: CrossEncoder, slice_pairs: int = 16) -> None:
+        super().__init__()
+        self.model = model
+        self.slice_pairs = slice_pairs
+
+    def logits(self, pairs: list[tuple[str, str]]) -> Tensor:
+        """fp32 logits in the order of ``pairs``; texts of like length share a slice, so little is padding."""
+        order = sorted(range(len(pairs)), key=lambda i: len(pairs[i][0]) + min(len(pairs[i][1]), 600))
+        parts = []
+        for start in range(0, len(order), self.slice_pairs):
+            features = self.model.preprocess([pairs[i] for i in order[start : start + self.slice_pairs]])
+            features = {k: v.to(self.model.device) if isinstance(v, Tensor) else v for k, v in features.items()}
+            parts.append(self.model(features)["scores"].view(-1))
+        back = torch.empty(len(order), dtype=torch.long)
+        back[torch.tensor(order)] = torch.arange(len(order))
+        return torch.cat(parts).float()[back]
+
+    def forward(
+        self, inputs: list[Any], labels: list[Tensor], prompt: str | None = None, task: str | None = None
+    ) -> Tensor:
+        queries, documents = inputs
+        logits = self.logits([(q, d) for q, group in zip(queries, documents, strict=True) for d in group])
+        losses, start = [], 0
+        for group, flat in zip(documents, labels, strict=True):
+            logit = logits[start : start + len(group)]
+            start += len(group)
+            teacher, offset, label = flat.float().view(COLUMNS, -1).to(logit.device)
+            judged = bool((label >= 0).all())
+            target = torch.softmax(teacher + LABEL_NATS * label.clamp(min=0, max=1) * judged, dim=0)
+            loss = -(target * torch.log_softmax(logit + OFFSET_SHARE * offset, dim=0)).sum()
+            if judged:
+                loss = loss + POINTWISE_WEIGHT * nn.functional.binary_cross_entropy_with_logits(
+                    logit, label.clamp(max=1)
+                )
+            losses.append(loss)
+        return torch.stack(losses).mean()
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--groups", type=Path, required=True, help="the --out of prepare_reranker")
+    parser.add_argument("--base", required=True, help="model folder whose body is the start")
+    parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--epochs", type=float, default=1.0)
+    parser.add_argument("--learning-rate", type=float, default=1e-4)
+    parser.add_argument("--batch", type=int, default=8, help="groups a step")
+    args = parser.parse_args()
+
+    with (args.groups / "groups.jsonl").open(encoding="utf-8") as lines:
+        groups = [json.loads(line) for line in lines]
+    dataset = Dataset.from_dict(
+        {
+            "query": [g["query"] for g in groups],
+            "documents": [g["documents"] for g in groups],
+            "labels": [[float(v) for v in g["teacher"] + g["offset"] + g["label"]] for g in groups],
+        }
+    )
+    torch.manual_seed(SEED)
+    model = CrossEncoder(
+        args.base,
+        num_labels=1,
+        max_length=MAX_TOKENS,
+        # no dropout: one pass over soft targets does not overfit, and the random masks cost a fifth of the time
+        config_kwargs={"hidden_dropout_prob": 0.0, "attention_probs_dropout_prob": 0.0},
+    )
+    trainer = CrossEncoderTrainer(
+        model=model,
+        args=CrossEncoderTrainingArguments(
+            output_dir=str(args.out),
+            num_train_epochs=args.epochs,
+            per_device_train_batch_size=args.batch,
+            learning_rate=args.learning_rate,
+            warmup_steps=80,
+            lr_scheduler_type="linear",
+            weight_decay=0.01,
+            bf16=True,
+            use_cpu=not torch.cuda.is_available(),
+            logging_steps=20,
+            save_steps=100,
+            save_total_limit=3,
+            report_to="none",
+            seed=SEED,
+            disable_tqdm=True,
+        ),
+        train_dataset=dataset,
+        loss=OffsetListwiseLoss(model),
+    )
+    resume = any(args.out.glob("checkpoint-*"))
+    trainer.train(resume_from_checkpoint=resume or None)
+    model.save_pretrained(str(args.out / "final"))
+
+
+if __name__ == "__main__":
+    main()
