@@ -19,7 +19,7 @@ def info(
 
     with open(index) as opened:
         count, manifest = opened.count(), opened.manifest
-    size = sum(f.stat().st_size for f in index.rglob("*") if f.is_file())
+    size = sum(f.stat().st_blocks * 512 for f in index.rglob("*") if f.is_file())  # the files are sparse
     facts = {"path": str(index), "documents": count.documents, "chunks": count.chunks, "bytes": size}
     if as_json:
         typer.echo(json.dumps({**facts, **asdict(manifest)}))

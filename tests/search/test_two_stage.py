@@ -1,0 +1,121 @@
+"""Two stages over a real index with the real models."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import bicross
+from bicross import BiEncoder, CrossEncoder, Document, LocalIndex, Searcher
+from bicross.errors import UsageError
+
+QUERY = "How many people live in Berlin?"
+
+
+@pytest.fixture(scope="module")
+def index(tmp_path_factory: pytest.TempPathFactory, bi_encoder: BiEncoder, cities: Path) -> LocalIndex:
+    path = tmp_path_factory.mktemp("search") / "index"
+    with LocalIndex.create(path, bi_encoder, chunk_tokens=32) as opened:
+        opened.add(bicross.read_documents([cities]))
+        yield opened
+
+
+@pytest.fixture(scope="module")
+def searcher(index: LocalIndex, cross_encoder: CrossEncoder) -> Searcher:
+    return Searcher(index, cross_encoder)
+
+
+def test_the_answer_is_on_top_and_every_stage_is_shown(searcher: Searcher) -> None:
+    result = searcher.search(QUERY, top_k=3, candidates=25)
+    best = result.hits[0]
+    assert best.document_id == "berlin"
+    assert "3,520,031" in best.text
+    assert set(best.scores) == {"dense", "cross_encoder", "final"}
+    assert best.scores["final"].rank == 1
+    assert best.score == best.scores["final"].score
+    assert 0 <= best.relevance <= 1
+    assert [stage.stage for stage in result.stages] == ["embed query", "retrieve", "rerank"]
+    assert result.stages[2].items == 25
+    assert result.stages[2].tokens > 25 * 10
+    assert len({hit.document_id for hit in result.hits}) == 3
+
+
+def test_the_final_score_is_the_stored_fusion(searcher: Searcher, cross_encoder: CrossEncoder) -> None:
+    fusion = searcher.fusion
+    assert fusion is not None, "the shipped cross-encoder is fitted to the default bi-encoder"
+    for hit in searcher.search(QUERY).hits:
+        logit, dense = hit.scores["cross_encoder"].score, hit.scores["dense"].score
+        assert hit.score == pytest.approx(fusion.logit * logit + fusion.dense * dense, abs=1e-3)
+        (alone,) = cross_encoder.predict([(QUERY, f"{hit.title}\n{hit.text}")])
+        assert alone == pytest.approx(logit, abs=0.1)  # bf16 in another batch
+
+
+def test_without_a_cross_encoder_the_order_is_dense(index: LocalIndex) -> None:
+    result = Searcher(index).search(QUERY, top_k=5)
+    assert [hit.document_id for hit in result.hits] == result.retrieved[:5]
+    assert result.hits[0].relevance is None
+    assert [hit.scores["dense"].rank for hit in result.hits] == [1, 2, 3, 4, 5]
+    assert len(result.stages) == 2
+
+
+def test_a_cross_encoder_fitted_to_another_retriever_orders_by_its_logit(
+    searcher: Searcher, cross_encoder: CrossEncoder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(cross_encoder, "fusion", None)
+    result = searcher.search(QUERY, top_k=12)
+    logits = [hit.scores["cross_encoder"].score for hit in result.hits]
+    assert logits == sorted(logits, reverse=True)
+    assert [hit.score for hit in result.hits] == logits
+    relevance = [hit.relevance for hit in result.hits]
+    assert relevance == sorted(relevance, reverse=True)
+
+
+def test_documents_not_chunks_are_returned(tmp_path: Path, bi_encoder: BiEncoder) -> None:
+    long = " ".join(f"Zebra number {i} eats grass." for i in range(200))
+    with LocalIndex.create(tmp_path / "index", bi_encoder, chunk_tokens=16) as index:
+        index.add([Document("zebras", long), Document("lion", "A lion eats meat."), Document("car", "A red car.")])
+        result = Searcher(index).search("what does a zebra eat?", top_k=3)
+    assert [hit.document_id for hit in result.hits] == ["zebras", "lion", "car"]
+
+
+def test_more_hits_than_candidates_means_more_candidates(searcher: Searcher) -> None:
+    result = searcher.search(QUERY, top_k=12, candidates=1)
+    assert result.stages[2].items == 12
+
+
+def test_an_empty_index_gives_no_hits(tmp_path: Path, bi_encoder: BiEncoder, cross_encoder: CrossEncoder) -> None:
+    with LocalIndex.create(tmp_path / "index", bi_encoder) as index:
+        assert Searcher(index, cross_encoder).search("anything").hits == []
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"query": " "}, "the query is empty"),
+        ({"query": "x", "top_k": 0}, "top_k is 0"),
+        ({"query": "x", "top_k": -1}, "top_k is -1"),
+        ({"query": "x", "candidates": 0}, "candidates is 0"),
+    ],
+)
+def test_bad_arguments(searcher: Searcher, arguments: dict, message: str) -> None:
+    with pytest.raises(UsageError, match=message):
+        searcher.search(**arguments)
+
+
+def test_truncated_says_that_the_model_did_not_read_it_all(
+    tmp_path: Path, bi_encoder: BiEncoder, cross_encoder: CrossEncoder
+) -> None:
+    title = "An endless title " * 200
+    with LocalIndex.create(tmp_path / "index", bi_encoder) as index:
+        report = index.add([Document("cut", "Some text.", title), Document("whole", "Some text.")])
+        assert report.truncated == 1
+        flags = {hit.document_id: hit.truncated for hit in Searcher(index, cross_encoder).search("text").hits}
+    assert flags == {"cut": True, "whole": False}
+
+
+def test_relevance_follows_the_final_score(searcher: Searcher) -> None:
+    hits = searcher.search("museums", top_k=12).hits
+    relevance = np.array([hit.relevance for hit in hits])
+    assert (np.diff(relevance) <= 1e-6).all()
