@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import sentence_transformers
 import torch
+from sentence_transformers.sentence_transformer import modules
 
 from bicross import BiEncoder, CrossEncoder
 from bicross.encoders.engines import resolve_precision
@@ -46,7 +47,6 @@ def test_bi_encoder_in_bf16(minilm_folder: Path) -> None:
 @pytest.mark.parametrize("pooling", ["mean", "cls", "max"])
 @pytest.mark.parametrize("normalise", [True, False])
 def test_pooling_and_normalising(make_bert: Callable[..., Path], tmp_path: Path, pooling: str, normalise: bool) -> None:
-    modules = sentence_transformers.models if hasattr(sentence_transformers, "models") else sentence_transformers
     body = modules.Transformer(str(make_bert(hidden_act="gelu_new")), max_seq_length=24)
     parts = [body, modules.Pooling(32, pooling_mode=pooling)] + ([modules.Normalize()] if normalise else [])
     model = sentence_transformers.SentenceTransformer(modules=parts, prompts={"query": "query: ", "document": "text: "})

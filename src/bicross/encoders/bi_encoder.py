@@ -16,7 +16,7 @@ from bicross.encoders.engines import OpenVinoEngine, resolve_precision
 from bicross.encoders.graphs import embedding_graph
 from bicross.encoders.loading import DEFAULT_BI_ENCODER, find_model, weights_sha256
 from bicross.encoders.progress import progress
-from bicross.encoders.tokenising import TextTokeniser, read_json
+from bicross.encoders.tokenising import TextTokeniser, read_json, token_limit
 from bicross.errors import ModelError, UsageError
 
 Vectors = npt.NDArray[np.float32]
@@ -66,8 +66,6 @@ class BiEncoder:
         self.folder = find_model(model, revision=revision, local_files_only=local_files_only)
         config = read_json(self.folder / "config.json")
         pooling, normalise = _modules(self.folder)
-        settings = read_json(self.folder / "sentence_bert_config.json", default={})
-        limit = max_tokens or settings.get("max_seq_length") or config["max_position_embeddings"]
         prompts: Mapping[str, str] = read_json(self.folder / "config_sentence_transformers.json", default={}).get(
             "prompts", {}
         )
@@ -77,7 +75,7 @@ class BiEncoder:
         self.normalise = normalise
         self.dimension = int(config["hidden_size"])
         self.precision = resolve_precision(precision)
-        self._tokenise = TextTokeniser(self.folder, min(int(limit), int(config["max_position_embeddings"])))
+        self._tokenise = TextTokeniser(self.folder, token_limit(self.folder, max_tokens))
         graph = embedding_graph(load_file(self.folder / "model.safetensors"), config, pooling, normalise)
         self._engine = OpenVinoEngine(graph, self.precision)
 
@@ -181,6 +179,8 @@ def _modules(folder: Path) -> tuple[str, bool]:
 
 
 def _pooling(config: Mapping[str, Any], folder: Path) -> str:
+    if not config.get("include_prompt", True):
+        raise ModelError(f"{folder}: pooling that leaves out the prompt is not supported")
     if "pooling_mode" in config:  # newer folders name it; a list means several, joined
         modes = config["pooling_mode"]
         chosen = [modes] if isinstance(modes, str) else list(modes)

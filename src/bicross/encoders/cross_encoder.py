@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -17,7 +17,7 @@ from bicross.encoders.engines import OpenVinoEngine, resolve_precision
 from bicross.encoders.graphs import logit_graph
 from bicross.encoders.loading import DEFAULT_CROSS_ENCODER, find_model, weights_sha256
 from bicross.encoders.progress import progress
-from bicross.encoders.tokenising import TextTokeniser, read_json
+from bicross.encoders.tokenising import TextTokeniser, read_json, token_limit
 from bicross.errors import ModelError, UsageError
 
 Scores = npt.NDArray[np.float32]
@@ -77,10 +77,9 @@ class CrossEncoder:
             raise ModelError(f"{self.folder}: no classification head; this is not a cross-encoder")
         if (labels := weights["classifier.weight"].shape[0]) != 1:
             raise ModelError(f"{self.folder}: the model gives {labels} labels a pair; an order needs exactly one")
-        limit = int(max_tokens or _limit(self.folder, config))
         self.calibration, self.fusion = read_calibration(self.folder)
         self.precision = resolve_precision(precision)
-        self._tokenise = TextTokeniser(self.folder, min(limit, int(config["max_position_embeddings"])))
+        self._tokenise = TextTokeniser(self.folder, token_limit(self.folder, max_tokens))
         self._engine = OpenVinoEngine(logit_graph(weights, config), self.precision)
 
     @property
@@ -162,10 +161,3 @@ class CrossEncoder:
         shown = self.relevance(logits) if scores == "relevance" else logits
         order = np.argsort(-logits, kind="stable")[:top_k]
         return [Ranked(int(i), float(shown[i]), documents[i] if return_documents else None) for i in order]
-
-
-def _limit(folder: Path, config: dict[str, Any]) -> int:
-    """The token limit of a cross-encoder folder: its own setting, else what its positions allow."""
-    own = read_json(folder / "sentence_bert_config.json", default={}).get("max_seq_length")
-    tokeniser = read_json(folder / "tokenizer_config.json", default={}).get("model_max_length")
-    return int(own or min(tokeniser or 10**9, config["max_position_embeddings"]))

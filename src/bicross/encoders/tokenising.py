@@ -70,6 +70,18 @@ class TextTokeniser:
         return offsets
 
 
+def token_limit(folder: Path, wanted: int | None = None) -> int:
+    """Tokens that a model reads, special tokens included: its own setting or ``wanted``, never beyond its positions.
+
+    The setting is ``max_seq_length`` of ``sentence_bert_config.json``, or in folders of newer versions of
+    sentence-transformers ``model_max_length`` of ``tokenizer_config.json``.
+    """
+    positions = int(read_json(folder / "config.json")["max_position_embeddings"])
+    own = read_json(folder / "sentence_bert_config.json", default={}).get("max_seq_length")
+    tokeniser = read_json(folder / "tokenizer_config.json", default={}).get("model_max_length")
+    return min(int(wanted or own or tokeniser or positions), positions)
+
+
 def _pad_id(folder: Path, tokeniser: Tokenizer) -> int:
     config = read_json(folder / "config.json")
     if isinstance(config.get("pad_token_id"), int):
