@@ -9,7 +9,7 @@ from bicross import CrossEncoder, Searcher
 HERE = Path(__file__).parent
 QUERY = "How many people live in Berlin?"
 
-with tempfile.TemporaryDirectory() as folder, bicross.create(Path(folder) / "index", chunk_tokens=20) as index:
+with tempfile.TemporaryDirectory() as folder, bicross.create(Path(folder) / "index", chunk_tokens=32) as index:
     index.add(bicross.read_documents([HERE / "cities.jsonl"]))
     result = Searcher(index, CrossEncoder()).search(QUERY, top_k=5, candidates=25)
 

@@ -35,7 +35,7 @@ def fails(*arguments: str | Path, code: int, says: str) -> None:
 def index(tmp_path_factory: pytest.TempPathFactory, cities: Path) -> Path:
     path = tmp_path_factory.mktemp("cli") / "index"
     process = run("index", cities, "--into", path)
-    assert "12 new, 0 changed, 0 unchanged" in process.stdout
+    assert "18 new, 0 changed, 0 unchanged" in process.stdout
     assert process.stderr == ""
     return path
 
@@ -67,12 +67,12 @@ def test_no_rerank_and_query_files(index: Path, tmp_path: Path) -> None:
 
 
 def test_indexing_again_goes_on(index: Path, cities: Path) -> None:
-    assert "0 new, 0 changed, 12 unchanged" in run("index", cities, "--into", index).stdout
+    assert "0 new, 0 changed, 18 unchanged" in run("index", cities, "--into", index).stdout
 
 
 def test_info_models_score_version(index: Path) -> None:
     facts = json.loads(run("info", index, "--json").stdout)
-    assert (facts["documents"], facts["fingerprint"]["encoder"]["pooling"]) == (12, "mean")
+    assert (facts["documents"], facts["fingerprint"]["encoder"]["pooling"]) == (18, "mean")
     assert "all-MiniLM-L6-v2" in run("info", index).stdout
     assert "default cross-encoder" in run("models").stdout
     answer = "Berlin had a population of 3,520,031 registered inhabitants in an area of 891.82 square kilometers."

@@ -44,7 +44,6 @@ def test_folders_files_and_metadata(tmp_path: Path) -> None:
         ("broken.jsonl", b'{"_id": "a", "text": "x"}\n{"_id": "b", ', r"broken\.jsonl:2: broken JSON"),
         ("list.jsonl", b"[1]", r"list\.jsonl:1: expected a JSON object"),
         ("noid.jsonl", b'{"text": "x"}', r"noid\.jsonl:1: no id"),
-        ("notext.jsonl", b'{"_id": "a", "text": ""}', r"notext\.jsonl:1: id 'a': the document has no text"),
         ("number.jsonl", b'{"_id": "a", "text": 5}', r"number\.jsonl:1: id 'a': .* must be strings"),
         ("twice.jsonl", b'{"_id": "a", "text": "x"}\n{"_id": "a", "text": "y"}', r"twice\.jsonl:2: the id 'a' .*:1"),
         ("cut.jsonl.gz", gzip.compress(b'{"_id": "a", "text": "x"}\n' * 50)[:-9], r"cut\.jsonl\.gz.*"),

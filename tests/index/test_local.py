@@ -34,7 +34,7 @@ def test_search_gives_document_ids_and_survives_reopening(index: LocalIndex, bi_
     index.close()
     with LocalIndex.open(index.path, bi_encoder) as again:
         assert [(c.chunk.document_id, c.score) for c in again.search("wall that divided the city", top_k=3)] == before
-        assert again.count().documents == 12
+        assert again.count().documents == 18
 
 
 def test_exact_search_equals_numpy(index: LocalIndex, bi_encoder: BiEncoder) -> None:
@@ -70,12 +70,12 @@ def test_equal_scores_come_in_order_of_id(tmp_path: Path, bi_encoder: BiEncoder)
 def test_adding_again_embeds_only_what_changed(index: LocalIndex, cities: Path) -> None:
     documents = list(bicross.read_documents([cities]))
     report = index.add(documents)
-    assert (report.new, report.changed, report.unchanged, report.tokens) == (0, 0, 12, 0)
+    assert (report.new, report.changed, report.unchanged, report.tokens) == (0, 0, 18, 0)
     documents[0] = Document(documents[0].id, "A text about bananas, yellow and sweet.")
     report = index.add([*documents, Document("new", "Something new.")])
-    assert (report.new, report.changed, report.unchanged) == (1, 1, 11)
+    assert (report.new, report.changed, report.unchanged) == (1, 1, 17)
     assert index.search("yellow fruit", top_k=1)[0].chunk.document_id == documents[0].id
-    assert index.count().documents == 13
+    assert index.count().documents == 19
 
 
 def test_a_shorter_version_leaves_no_old_chunks(tmp_path: Path, bi_encoder: BiEncoder) -> None:
@@ -173,7 +173,7 @@ def test_a_second_process_is_told_the_pid(index: LocalIndex) -> None:
         os.kill(holder.pid, signal.SIGKILL)
         holder.join()
     with bicross.open(index.path) as again:  # the system let go of the lock
-        assert again.count().documents == 12
+        assert again.count().documents == 18
 
 
 def test_an_error_in_the_middle_keeps_what_came_before(tmp_path: Path, bi_encoder: BiEncoder) -> None:
@@ -185,8 +185,13 @@ def test_an_error_in_the_middle_keeps_what_came_before(tmp_path: Path, bi_encode
         with pytest.raises(DocumentError, match="file:2"):
             index.add(documents())
         assert index.count().documents == 1
-        with pytest.raises(DocumentError, match="'empty' has no text"):
-            index.add([Document("empty", " ")])
+
+
+def test_documents_without_text_are_left_out_and_named(tmp_path: Path, bi_encoder: BiEncoder) -> None:
+    with LocalIndex.create(tmp_path / "index", bi_encoder) as index:
+        report = index.add([Document("empty", " "), Document("title only", "", "A title"), Document("x", "text")])
+        assert report.empty == ("empty",)
+        assert index.count().documents == report.new == 2
 
 
 KILLED = """
@@ -223,5 +228,5 @@ def test_a_full_disk_is_said_and_loses_nothing(
     with pytest.raises(StorageError, match="nearly full"):
         LocalIndex.create(index.path.parent / "second", bi_encoder)
     monkeypatch.undo()
-    assert index.count().documents == 12
+    assert index.count().documents == 18
     assert index.add([Document("more", "More text.")]).new == 1

@@ -51,9 +51,15 @@ def index(
             )
             sys.exit(130)
         count = opened.count()
+    if report.empty:
+        typer.echo(f"left out, because they have no text: {_few(report.empty)}", err=True)
     cut = f"; {report.truncated} chunks longer than the model reads" if report.truncated else ""
     typer.echo(
         f"{report.new} new, {report.changed} changed, {report.unchanged} unchanged documents; "
         f"{report.chunks} chunks, {report.tokens} tokens embedded in {perf_counter() - started:.1f} s{cut}\n"
         f"{into}: {count.documents} documents in {count.chunks} chunks"
     )
+
+
+def _few(ids: tuple[str, ...]) -> str:
+    return ", ".join(ids[:10]) + (f" and {len(ids) - 10} more" if len(ids) > 10 else "")

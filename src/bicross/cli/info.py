@@ -18,8 +18,7 @@ def info(
     from bicross.opening import open
 
     with open(index) as opened:
-        count, manifest = opened.count(), opened.manifest
-    size = sum(f.stat().st_blocks * 512 for f in index.rglob("*") if f.is_file())  # the files are sparse
+        count, size, manifest = opened.count(), opened.bytes_on_disk(), opened.manifest
     facts = {"path": str(index), "documents": count.documents, "chunks": count.chunks, "bytes": size}
     if as_json:
         typer.echo(json.dumps({**facts, **asdict(manifest)}))

@@ -21,8 +21,9 @@ def read_documents(paths: Iterable[str | Path]) -> Iterator[Document]:
 
     A text or markdown file is one document; its id is its path relative to the folder that was named (or its name).
     A ``.jsonl`` file holds one document a line with the fields of BEIR: ``_id`` (or ``id``), ``text``, optionally
-    ``title``; every other field becomes metadata, and so do the fields of an object called ``metadata``. Folders are
-    walked recursively; hidden files, and files of kinds that cannot be read, are passed over there.
+    ``title``; every other field becomes metadata, and so do the fields of an object called ``metadata``. A line may
+    hold no text, as some do in published collections; an index leaves it out and says so. Folders are walked
+    recursively; hidden files, and files of kinds that cannot be read, are passed over there.
 
     Raises:
         UsageError: A path does not exist, is of an unknown kind, or nothing to read was found in a folder.
@@ -150,8 +151,6 @@ def _document_of(record: dict[str, Any], where: str) -> Document:
     text, title = record.get("text"), record.get("title") or ""
     if not isinstance(text, str) or not isinstance(title, str):
         raise DocumentError(f'{where}: id {document_id!r}: the fields "text" and "title" must be strings')
-    if not text.strip() and not title.strip():
-        raise DocumentError(f"{where}: id {document_id!r}: the document has no text")
     metadata = {k: v for k, v in record.items() if k not in (*_FIELDS, "metadata")}
     nested = record.get("metadata")
     if isinstance(nested, dict):

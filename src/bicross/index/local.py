@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import uuid
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -48,7 +49,14 @@ class Candidate:
 
 @dataclass(frozen=True)
 class AddReport:
-    """What one ``add`` did, in documents, and what it embedded."""
+    """What one ``add`` did.
+
+    Attributes:
+        new, changed, unchanged: Documents.
+        chunks, tokens: What was embedded.
+        truncated: Chunks that the model did not read to the end (titles can be longer than it reads).
+        empty: Ids of documents with neither text nor title; they cannot be found, so they are left out.
+    """
 
     new: int = 0
     changed: int = 0
@@ -56,6 +64,7 @@ class AddReport:
     chunks: int = 0
     tokens: int = 0
     truncated: int = 0
+    empty: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -187,12 +196,13 @@ class LocalIndex:
             committed: Called after each batch with the number of documents that are safe since the last call.
 
         Raises:
-            DocumentError: From the iterable, or a document has neither text nor title. What was committed before stays.
+            DocumentError: From the iterable. What was committed before stays.
             StorageError: The disk is full, or writing failed. What was committed before stays.
         """
         stored = self._read_stored()
         counts = {"new": 0, "changed": 0, "unchanged": 0, "chunks": 0, "tokens": 0, "truncated": 0}
         batch: list[_Prepared] = []
+        empty: list[str] = []
 
         def commit() -> None:
             if batch:
@@ -216,7 +226,8 @@ class LocalIndex:
                     commit()  # the same id again: the later one wins, so the earlier must be stored first
                 chunks = chunk_document(document, self.manifest.fingerprint.chunk_tokens, self.embedder.token_spans)
                 if not chunks:
-                    raise DocumentError(f"document {document.id!r} has no text")
+                    empty.append(document.id)
+                    continue
                 if batch and sum(len(item.chunks) for item in batch) + len(chunks) > BATCH_CHUNKS:
                     commit()
                 batch.append(_Prepared(document, content_hash, chunks))
@@ -225,7 +236,7 @@ class LocalIndex:
             raise
         commit()
         self._optimise()
-        return AddReport(**counts)
+        return AddReport(**counts, empty=tuple(empty))
 
     def _commit(self, batch: list[_Prepared]) -> tuple[int, int]:
         """Embed and store one batch: (tokens read, chunks that the model did not read to the end)."""
@@ -278,8 +289,7 @@ class LocalIndex:
     def _optimise(self) -> None:
         """Build HNSW where the corpus has outgrown exact search."""
         if self.count().chunks > EXACT_UP_TO:
-            size = sum(f.stat().st_size for f in (self.path / _SHARD / "segments").rglob("*") if f.is_file())
-            _check_room(self.path, size)
+            _check_room(self.path, self.bytes_on_disk())
             with _engine_errors(self.path):
                 self._shard.optimize()
                 self._shard.flush()
@@ -325,9 +335,17 @@ class LocalIndex:
             documents = self._shard.count(qdrant.CountRequest(filter=first, exact=True))
         return IndexCount(documents, self._chunk_count())
 
+    def bytes_on_disk(self) -> int:
+        """Bytes that the index takes; the engine's files are sparse, so their lengths add up to more."""
+        return sum(_allocated(f.stat()) for f in self.path.rglob("*") if f.is_file())
+
     def _chunk_count(self) -> int:
         with _engine_errors(self.path):
             return int(self._shard.info().points_count)
+
+
+def _allocated(stat: os.stat_result) -> int:
+    return stat.st_blocks * 512 if hasattr(stat, "st_blocks") else stat.st_size
 
 
 def _point_id(chunk_id: str) -> str:

@@ -36,6 +36,8 @@ from sentence_transformers import SentenceTransformer
 
 SEED = 20261123
 GROUP_SIZE = 8
+#: Judged collections and the groups made of each of their queries.
+HUMAN_JUDGED = {"scifact": 4, "nfcorpus": 1, "wikiqa-tok": 1}
 HELD_OUT = {"scifact": 100, "nfcorpus": 200}
 
 
@@ -83,7 +85,7 @@ def collections(data: Path, rng: random.Random) -> tuple[list[Collection], dict[
     """All sources, and the ids of the judged queries that no group may use."""
     out: list[Collection] = []
     held_out: dict[str, list[str]] = {}
-    for name, groups_per_query in (("scifact", 4), ("nfcorpus", 1), ("wikiqa-tok", 1)):
+    for name, groups_per_query in HUMAN_JUDGED.items():
         source = read_beir(data / "beir" / name, "train", groups_per_query)
         kept_out = sorted(rng.sample(sorted(source.queries), HELD_OUT.get(name, 0)))
         held_out[name] = kept_out
@@ -188,7 +190,14 @@ def choose(rng: random.Random, order: list[int], positives: list[int], judged: b
     return chosen
 
 
-def groups_of(source: Collection, retriever: CachedEncoder, teacher: CachedEncoder, rng: random.Random) -> list[Group]:
+def groups_of(
+    source: Collection, retriever: CachedEncoder, teacher: CachedEncoder, rng: random.Random
+) -> tuple[list[Group], list[Group]]:
+    """Groups to train on, and for judged collections the retriever's whole top 50, to fit the teacher's weights.
+
+    The weights cannot be fitted on the groups: their negatives were picked for a high retrieval score and their
+    positives were not, which would turn the sign of its weight around.
+    """
     ids, texts = list(source.documents), list(source.documents.values())
     place = {document_id: i for i, document_id in enumerate(ids)}
     query_ids, query_texts = list(source.queries), list(source.queries.values())
@@ -220,26 +229,51 @@ def groups_of(source: Collection, retriever: CachedEncoder, teacher: CachedEncod
     teacher([d for g in groups for d in g["documents"]])
     for group in groups:
         group["large"] = (teacher(group["documents"]) @ teacher([group["query"]])[0]).tolist()
-    return groups
+    pools: list[Group] = []
+    if source.name in HUMAN_JUDGED:
+        for row, (query_id, query) in enumerate(zip(query_ids, query_texts, strict=True)):
+            # documents that the teacher did not read for any group are left out, at random
+            pool = [i for i in np.argsort(-similarity[row])[:50].tolist() if texts[i] in teacher.cache]
+            best = max(float(lexical[row].max()), 1e-6)
+            grades = source.qrels.get(query_id, {})
+            pools.append(
+                {
+                    "source": source.name,
+                    "large": (teacher([texts[i] for i in pool]) @ teacher([query])[0]).tolist(),
+                    "dense": [float(similarity[row, i]) for i in pool],
+                    "bm25": [float(lexical[row, i]) / best for i in pool],
+                    "label": [grades.get(ids[i], 0) for i in pool],
+                }
+            )
+    return groups, pools
 
 
-def fit_conditional_logit(groups: list[Group], features: list[str]) -> list[float]:
-    """Weights w that maximise the likelihood of the judged documents under softmax(w . features) in each group."""
-    x = torch.tensor([[g[f] for f in features] for g in groups]).transpose(1, 2)
-    y = (torch.tensor([g["label"] for g in groups]) > 0).float()
-    keep = (y.sum(1) > 0) & (y.sum(1) < y.shape[1])
-    x, y = x[keep], y[keep] / y[keep].sum(1, keepdim=True)
+def fit_conditional_logit(pools: list[Group], features: list[str]) -> list[float]:
+    """Weights w that maximise the likelihood of the judged documents under softmax(w . features) in each pool.
+
+    Every collection weighs the same, however many queries it has.
+    """
+    by_source: dict[str, list[tuple[torch.Tensor, torch.Tensor]]] = {}
+    for pool in pools:
+        y = (torch.tensor(pool["label"]) > 0).float()
+        if 0 < y.sum() < len(y):
+            x = torch.tensor([pool[f] for f in features]).T
+            by_source.setdefault(pool["source"], []).append((x, y / y.sum()))
     weights = torch.zeros(len(features), requires_grad=True)
     optimiser = torch.optim.LBFGS([weights], max_iter=200)
 
     def closure() -> torch.Tensor:
         optimiser.zero_grad()
-        loss = -(y * torch.log_softmax(x @ weights, dim=1)).sum(1).mean()
+        losses = [
+            torch.stack([-(y * torch.log_softmax(x @ weights, dim=0)).sum() for x, y in rows]).mean()
+            for rows in by_source.values()
+        ]
+        loss = torch.stack(losses).mean()
         loss.backward()
         return loss
 
     optimiser.step(closure)
-    return [round(float(w), 3) for w in weights]
+    return [round(float(w), 3) for w in weights.detach()]
 
 
 def main() -> None:
@@ -255,11 +289,14 @@ def main() -> None:
     (args.out / "held_out.json").write_text(json.dumps(held_out, indent=1))
     retriever = CachedEncoder(args.retriever, 160, args.out / "retriever.pickle")
     teacher = CachedEncoder(args.teacher, 128, args.out / "teacher.pickle")
-    groups = [g for source in sources for g in groups_of(source, retriever, teacher, rng)]
-    judged = [g for g in groups if g["source"] in ("scifact", "nfcorpus", "wikiqa-tok")]
+    groups, pools = [], []
+    for source in sources:
+        for_training, for_weights = groups_of(source, retriever, teacher, rng)
+        groups += for_training
+        pools += for_weights
     features = ["large", "dense", "bm25"]
-    teacher_weights = fit_conditional_logit(judged, features)
-    (offset_weight,) = fit_conditional_logit(judged, ["dense"])
+    teacher_weights = fit_conditional_logit(pools, features)
+    (offset_weight,) = fit_conditional_logit(pools, ["dense"])
     for group in groups:
         rows = list(zip(*(group.pop(f) for f in features), strict=True))
         group["teacher"] = [float(np.dot(teacher_weights, row)) for row in rows]
