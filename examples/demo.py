@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import importlib
 import inspect
+import os
 import sys
 import warnings
 from collections.abc import Iterator
@@ -18,12 +19,12 @@ from rich.console import Console
 from rich.table import Table
 
 from bicross import CrossEncoder, Document, Searcher
-from bicross.cli.output import cost_table
 from bicross.opening import open_or_create
 
 INDEX = Path(".demo") / f"python-{sys.version_info.major}.{sys.version_info.minor}"
 CANDIDATES = 50
 SHOWN = 5
+WHAT = {"embed query": "text", "retrieve": "chunks", "rerank": "pairs"}
 QUESTIONS = [
     "how do I parse a date from a string?",
     "split a path into directory and file name",
@@ -42,7 +43,8 @@ QUESTIONS = [
 NOT_IMPORTED = {"antigravity", "this", "idlelib", "turtle", "turtledemo", "tkinter", "lib2to3", "ensurepip", "test"}
 # What people know under another name: os.stat, os.path.join.
 HOMES = {"os": {"os", "posix", "nt"}}
-NOT_SHOWN = {"posix", "nt", "ntpath"}
+KNOWN_AS = {os.path.__name__: "os.path"}
+NOT_SHOWN = {"posix", "nt", "posixpath", "ntpath"} - KNOWN_AS.keys()
 
 
 def python_documentation() -> Iterator[Document]:
@@ -53,11 +55,11 @@ def python_documentation() -> Iterator[Document]:
             continue
         try:
             with warnings.catch_warnings():
-                warnings.simplefilter("ignore")
-                module = importlib.import_module(name)
+                warnings.simplefilter("ignore")  # modules that will go away say so
+                found = list(members(importlib.import_module(name)))
         except (ImportError, OSError, AttributeError):  # made for another platform
             continue
-        for where, thing in members(module):
+        for where, thing in found:
             text = inspect.getdoc(thing) or ""
             if len(text) >= 40 and (where.rpartition(".")[2], text) not in seen:
                 seen.add((where.rpartition(".")[2], text))
@@ -66,18 +68,19 @@ def python_documentation() -> Iterator[Document]:
 
 def members(module: ModuleType) -> Iterator[tuple[str, object]]:
     """(dotted name, object) of a module, of what it defines, and of the methods of its classes."""
-    yield module.__name__, module
+    known_as = KNOWN_AS.get(module.__name__, module.__name__)
+    yield known_as, module
     for name, thing in sorted(vars(module).items()):
         if name.startswith("_") or inspect.ismodule(thing) or not callable(thing):
             continue
         home = (getattr(thing, "__module__", None) or module.__name__).lstrip("_").partition(".")[0]
         if home not in HOMES.get(module.__name__, {module.__name__.partition(".")[0], "builtins"}):
             continue
-        yield f"{module.__name__}.{name}", thing
+        yield f"{known_as}.{name}", thing
         if inspect.isclass(thing):
             for method, function in sorted(vars(thing).items()):
                 if not method.startswith("_") and (callable(function) or isinstance(function, property)):
-                    yield f"{module.__name__}.{name}.{method}", getattr(thing, method, function)
+                    yield f"{known_as}.{name}.{method}", getattr(thing, method, function)
 
 
 def main() -> None:
@@ -95,10 +98,11 @@ def main() -> None:
         searcher.search("warm up")
         for question in QUESTIONS:
             show(console, searcher, question)
-    console.print("\n[bold]Three things to try next:[/]")
-    console.print(f'  .venv/bin/bicross search {INDEX} "sort a dictionary by its values" --explain', soft_wrap=True)
-    console.print("  .venv/bin/bicross index README.md docs --into my-index", soft_wrap=True)
-    console.print('  .venv/bin/bicross search my-index "which files can it read?"', soft_wrap=True)
+    command = os.path.relpath(Path(sys.executable).with_name("bicross"))
+    console.print("[bold]Three things to try next:[/]")
+    console.print(f'  {command} search {INDEX} "sort a dictionary by its values" --explain', soft_wrap=True)
+    console.print(f"  {command} index README.md docs --into my-index", soft_wrap=True)
+    console.print(f'  {command} search my-index "which files can it read?"', soft_wrap=True)
 
 
 def show(console: Console, searcher: Searcher, question: str) -> None:
@@ -110,7 +114,8 @@ def show(console: Console, searcher: Searcher, question: str) -> None:
         moved = f"up {climbed}" if climbed > 0 else f"down {-climbed}" if climbed < 0 else ""
         table.add_row(str(place), before, hit.document_id, moved, f"{hit.relevance:.2f}")
     console.print(table)
-    console.print(cost_table(result))
+    costs = [f"{s.stage}: {s.milliseconds:.0f} ms, {s.items} {WHAT[s.stage]}, {s.tokens} tokens" for s in result.stages]
+    console.print("  " + "   ".join(costs) + "\n", style="dim")
 
 
 if __name__ == "__main__":

@@ -4,7 +4,8 @@ On judged queries that training never saw (``held_out.json`` of ``prepare_rerank
 retriever's top 50 are scored. Two fusion weights are fitted by conditional logit (each collection weighs the same),
 then Platt's two numbers for the bare logit and for the fused score. The weights are stored in fp16.
 
-Run: ``python -m bicross.training.recipes.fit_reranker --data DATA --groups WORK --model RUN/final --out FOLDER``
+Run: ``python -m bicross.training.recipes.fit_reranker --data DATA --groups WORK --model RUN/final
+--indexes INDEXES --out FOLDER``
 """
 
 from __future__ import annotations
@@ -12,17 +13,17 @@ from __future__ import annotations
 import argparse
 import json
 import shutil
-import tempfile
 from pathlib import Path
 
 import numpy as np
 import torch
 from safetensors.numpy import load_file, save_file
 
+from bicross.documents import read_documents
 from bicross.encoders import BiEncoder, CrossEncoder
 from bicross.encoders.calibration import FILE
 from bicross.encoders.loading import weights_sha256
-from bicross.index import LocalIndex
+from bicross.opening import open_or_create
 from bicross.search import Searcher
 from bicross.training.recipes.prepare_reranker import Collection, read_beir
 
@@ -41,13 +42,11 @@ def held_out_queries(data: Path, groups: Path) -> list[Collection]:
     return out
 
 
-def scored_candidates(source: Collection, model: CrossEncoder) -> list[np.ndarray]:
+def scored_candidates(source: Collection, corpus: Path, indexes: Path, model: CrossEncoder) -> list[np.ndarray]:
     """For each query an array (candidates, 3): logit, dense score, label 0 or 1."""
-    from bicross.documents import Document
-
     rows = []
-    with tempfile.TemporaryDirectory() as folder, LocalIndex.create(Path(folder) / "index", BiEncoder()) as index:
-        index.add(Document(key, text) for key, text in source.documents.items())
+    with open_or_create(indexes / source.name) as index:
+        index.add(read_documents([corpus]))
         searcher = Searcher(index, model)
         for query_id, query in source.queries.items():
             hits = searcher.search(query, top_k=CANDIDATES, candidates=CANDIDATES).hits
@@ -128,11 +127,15 @@ def main() -> None:
     parser.add_argument("--groups", type=Path, required=True, help="the --out of prepare_reranker")
     parser.add_argument("--model", type=Path, required=True, help="the folder that train_reranker made")
     parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--indexes", type=Path, required=True, help="where indexes of the collections are kept")
     args = parser.parse_args()
     pack(args.model, args.out)
     (args.out / FILE).unlink(missing_ok=True)
     model = CrossEncoder(args.out)
-    collections = [scored_candidates(source, model) for source in held_out_queries(args.data, args.groups)]
+    collections = [
+        scored_candidates(source, args.data / "beir" / source.name / "corpus.jsonl.gz", args.indexes, model)
+        for source in held_out_queries(args.data, args.groups)
+    ]
     logit, dense = fit_fusion(collections)
     pooled = np.concatenate([q for rows in collections for q in rows])
     calibration = fit_platt(pooled[:, 0], pooled[:, 2])

@@ -235,14 +235,14 @@ def groups_of(
             # documents that the teacher did not read for any group are left out, at random
             pool = [i for i in np.argsort(-similarity[row])[:50].tolist() if texts[i] in teacher.cache]
             best = max(float(lexical[row].max()), 1e-6)
-            grades = source.qrels.get(query_id, {})
+            judged = source.qrels.get(query_id, {})
             pools.append(
                 {
                     "source": source.name,
                     "large": (teacher([texts[i] for i in pool]) @ teacher([query])[0]).tolist(),
                     "dense": [float(similarity[row, i]) for i in pool],
                     "bm25": [float(lexical[row, i]) / best for i in pool],
-                    "label": [grades.get(ids[i], 0) for i in pool],
+                    "label": [judged.get(ids[i], 0) for i in pool],
                 }
             )
     return groups, pools
