@@ -83,7 +83,7 @@ def fit_fusion(collections: list[list[np.ndarray]]) -> tuple[float, float]:
         return loss
 
     optimiser.step(closure)
-    logit, dense = (round(float(w), 4) for w in weights)
+    logit, dense = (round(float(w), 4) for w in weights.detach())
     return logit, dense
 
 
@@ -100,7 +100,7 @@ def fit_platt(scores: np.ndarray, labels: np.ndarray) -> dict[str, float]:
         return loss
 
     optimiser.step(closure)
-    return {"slope": round(float(parameters[0]), 4), "intercept": round(float(parameters[1]), 4)}
+    return {"slope": round(float(parameters.detach()[0]), 4), "intercept": round(float(parameters.detach()[1]), 4)}
 
 
 def pack(model: Path, out: Path) -> None:

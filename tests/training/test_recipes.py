@@ -1,0 +1,97 @@
+"""The recipe of the shipped cross-encoder runs, on a tiny model and made-up groups."""
+
+from __future__ import annotations
+
+import json
+import random
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from sentence_transformers.cross_encoder import CrossEncoder as TorchCrossEncoder
+
+from bicross import CrossEncoder
+from bicross.training.recipes import train_reranker
+from bicross.training.recipes.fit_reranker import fit_fusion, fit_platt, pack
+from bicross.training.recipes.prepare_reranker import GROUP_SIZE, bm25_matrix, choose, fit_conditional_logit
+from bicross.training.recipes.train_reranker import OffsetListwiseLoss
+
+
+def test_a_group_has_its_positives_and_no_document_twice() -> None:
+    rng = random.Random(1)
+    for _ in range(100):
+        order = rng.sample(range(200), 200)
+        chosen = choose(rng, order, [3, 4, 5], judged=True)
+        assert len(set(chosen)) == len(chosen) == GROUP_SIZE
+        assert len({3, 4, 5} & set(chosen)) >= 2
+    assert sorted(choose(rng, [0, 1, 2], [1], judged=True)) == [0, 1, 2]
+
+
+def test_bm25_knows_nothing_of_a_query_without_words() -> None:
+    scores = bm25_matrix(["cats sleep", "dogs run"], ["a dog running", "?"])
+    assert scores[0, 1] > scores[0, 0]
+    assert not scores[1].any()
+
+
+def test_weights_are_recovered() -> None:
+    generator = np.random.default_rng(3)
+    pools = []
+    for _ in range(600):
+        x = generator.normal(size=(10, 2))
+        odds = np.exp(2.0 * x[:, 0] - 1.0 * x[:, 1])
+        label = np.zeros(10, int)
+        label[generator.choice(10, p=odds / odds.sum())] = 1
+        pools.append({"source": "s", "a": x[:, 0].tolist(), "b": x[:, 1].tolist(), "label": label.tolist()})
+    assert fit_conditional_logit(pools, ["a", "b"]) == pytest.approx([2.0, -1.0], abs=0.3)
+    rows = [np.column_stack([p["a"], p["b"], p["label"]]).astype(np.float32) for p in pools]
+    assert fit_fusion([rows]) == pytest.approx((2.0, -1.0), abs=0.3)
+
+
+def test_platt_is_recovered() -> None:
+    generator = np.random.default_rng(4)
+    scores = generator.normal(size=20_000).astype(np.float32)
+    labels = (generator.random(20_000) < 1 / (1 + np.exp(-(1.5 * scores - 0.7)))).astype(np.float32)
+    fitted = fit_platt(scores, labels)
+    assert fitted["slope"] == pytest.approx(1.5, abs=0.1)
+    assert fitted["intercept"] == pytest.approx(-0.7, abs=0.1)
+
+
+def test_the_loss_keeps_pairs_in_order(make_bert: Callable[..., Path]) -> None:
+    model = TorchCrossEncoder(str(make_bert(labels=1)), max_length=64, device="cpu")
+    pairs = [("query", "word " * n) for n in (30, 1, 12, 5, 40, 2, 9)]
+    with torch.inference_mode():
+        found = OffsetListwiseLoss(model, slice_pairs=3).eval().logits(pairs).numpy()
+    np.testing.assert_allclose(found, model.predict(pairs, activation_fn=torch.nn.Identity()), atol=1e-4)
+
+
+def test_training_learns_stops_and_goes_on(
+    make_bert: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    groups = [
+        {
+            "query": "yellow fruit" if i % 2 else "grey animal",
+            "documents": ["a yellow banana", "a grey elephant"],
+            "teacher": [4.0, 0.0] if i % 2 else [0.0, 4.0],
+            "offset": [0.0, 0.0],
+            "label": [1, 0] if i % 2 else [0, 1],
+        }
+        for i in range(160)
+    ]
+    (tmp_path / "groups.jsonl").write_text("\n".join(map(json.dumps, groups)))
+    out = tmp_path / "run"
+    arguments = ["--groups", str(tmp_path), "--base", str(make_bert("body")), "--out", str(out)]
+    monkeypatch.setattr(sys, "argv", ["train", *arguments, "--learning-rate", "0.005", "--epochs", "6"])
+    train_reranker.main()
+    assert (out / "checkpoint-120").is_dir()
+    pack(out / "final", tmp_path / "packed")
+    model = CrossEncoder(tmp_path / "packed", precision="f32")
+    pairs = [("yellow fruit", "a yellow banana"), ("yellow fruit", "a grey elephant")]
+    right, wrong = model.predict(pairs)
+    assert right > wrong + 1
+    capfd.readouterr()
+    train_reranker.main()  # everything is done: it goes on from the last checkpoint and has nothing left
+    again = CrossEncoder(out / "final", precision="f32").predict(pairs)
+    np.testing.assert_allclose(again, [right, wrong], atol=0.02)
