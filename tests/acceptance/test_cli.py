@@ -60,7 +60,7 @@ def test_piped_output_is_plain(index: Path) -> None:
 
 def test_no_rerank_and_query_files(index: Path, tmp_path: Path) -> None:
     queries = tmp_path / "queries.jsonl"
-    queries.write_text('{"_id": "q1", "text": "opera houses"}\n{"_id": "q2", "text": "harbour"}\n')
+    queries.write_text('{"_id": "q1", "text": "museums together on an island"}\n{"_id": "q2", "text": "harbour"}\n')
     lines = run("search", index, "--queries", queries, "--no-rerank", "--json", "-k", "1").stdout.splitlines()
     found = {hit["query_id"]: hit["document_id"] for hit in map(json.loads, lines)}
     assert found == {"q1": "berlin-culture", "q2": "hamburg"}
@@ -96,7 +96,9 @@ def test_wrong_usage_is_2_and_failure_is_1(index: Path, tmp_path: Path, cities: 
     fails("index", cities, "--into", cities.parent, code=2, says="not an index")
     fails("index", cities, "--into", tmp_path / "i", "--chunk-tokens", "9999", code=2, says="between 8 and 254")
     assert not (tmp_path / "i" / "manifest.json").exists()
-    assert run("search", "--no-such-option", code=2).returncode == 2
+    assert "No such option" in run("search", "--no-such-option", code=2).stderr
+    fails("search", "a very long query " * 40, index, code=2, says="no such folder")
+    fails("search", index, "x", "--no-rerank", "-k", "99999999999999999999", code=2, says="between 1 and 1000000")
     process = subprocess.run([*BICROSS, "--debug", "info", tmp_path], capture_output=True, text=True, check=False)
     assert "Traceback" in process.stderr
 
@@ -135,7 +137,11 @@ def test_ctrl_c_keeps_what_was_stored(tmp_path: Path) -> None:
     waited = time.monotonic()
     while not (index / "manifest.json").exists() and time.monotonic() - waited < 60:
         time.sleep(0.1)
-    time.sleep(12)
+    shard = index / "shard" / "segments"
+    while sum(f.stat().st_blocks for f in shard.rglob("*") if f.is_file()) * 512 < 3 * 2**20:
+        assert process.poll() is None, "it ended before it could be stopped"
+        assert time.monotonic() - waited < 120, "nothing was stored"
+        time.sleep(0.1)
     process.send_signal(signal.SIGINT)
     _, stderr = process.communicate(timeout=60)
     assert process.returncode == 130, stderr

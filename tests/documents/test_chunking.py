@@ -26,6 +26,9 @@ WORDS = [
     "！",
     "é",
     "🙂",
+    "안녕하세요",
+    "Donaudampfschifffahrtsgesellschaft",
+    "x" * 90,
     '"',
 ]
 TEXTS = st.one_of(st.lists(st.sampled_from(WORDS), max_size=120).map("".join), st.text(max_size=200))

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import gzip
+from datetime import datetime
 from pathlib import Path
 
 import pytest
 
-from bicross import read_documents
+from bicross import Document, read_documents
 from bicross.errors import DocumentError, UsageError
 
 
@@ -44,6 +45,9 @@ def test_folders_files_and_metadata(tmp_path: Path) -> None:
         ("broken.jsonl", b'{"_id": "a", "text": "x"}\n{"_id": "b", ', r"broken\.jsonl:2: broken JSON"),
         ("list.jsonl", b"[1]", r"list\.jsonl:1: expected a JSON object"),
         ("noid.jsonl", b'{"text": "x"}', r"noid\.jsonl:1: no id"),
+        ("nan.jsonl", b'{"_id": "a", "text": "x", "v": NaN}', r"nan\.jsonl:1: document 'a': its metadata holds nan"),
+        ("half.jsonl", b'{"_id": "a", "text": "x \\ud800"}', r"half\.jsonl:1: document 'a': its text holds half"),
+        ("deep.jsonl", b"[" * 200_000, r"deep\.jsonl:1: broken JSON"),
         ("number.jsonl", b'{"_id": "a", "text": 5}', r"number\.jsonl:1: id 'a': .* must be strings"),
         ("twice.jsonl", b'{"_id": "a", "text": "x"}\n{"_id": "a", "text": "y"}', r"twice\.jsonl:2: the id 'a' .*:1"),
         ("cut.jsonl.gz", gzip.compress(b'{"_id": "a", "text": "x"}\n' * 50)[:-9], r"cut\.jsonl\.gz.*"),
@@ -70,3 +74,19 @@ def test_paths_that_cannot_be_read(tmp_path: Path) -> None:
     (tmp_path / "x.docx").write_bytes(b"PK")
     with pytest.raises(UsageError, match=r"unknown kind of file; bicross reads \.jsonl"):
         ids(tmp_path / "x.docx")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ((7, "text"), "its id is int"),
+        (("", "text"), "empty id"),
+        (("a", None), "its text is NoneType"),
+        (("a", "text", "", {"when": datetime(2020, 1, 1)}), "its metadata holds a datetime"),
+        (("a", "text", "", {1: "x"}), "a key that is not a string"),
+        (("a", "text", "", {"n": [10**30]}), "more than 64 bits"),
+    ],
+)
+def test_documents_that_cannot_be_stored_are_refused(arguments: tuple, message: str) -> None:
+    with pytest.raises(DocumentError, match=message):
+        Document(*arguments)

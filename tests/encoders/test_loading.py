@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 import socket
 from collections.abc import Callable
@@ -113,7 +114,10 @@ def test_a_missing_model_says_where_and_what_to_type(
 def test_local_files_only_makes_no_call(
     empty_cache: Path, no_sockets: list[object], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    from huggingface_hub import constants
+
     monkeypatch.delenv("HF_HUB_OFFLINE")
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)  # read when huggingface_hub was imported
     with pytest.raises(ModelNotFoundError, match="offline"):
         find_model("nobody/nothing", local_files_only=True)
     assert not no_sockets
@@ -142,6 +146,22 @@ def test_broken_folders_are_named(make_bert: Callable[..., Path]) -> None:
         BiEncoder(folder)
     with pytest.raises(ModelNotFoundError):
         BiEncoder(folder / "nothing")
+
+
+def test_damaged_weights_and_other_architectures_are_named(make_bert: Callable[..., Path]) -> None:
+    folder = make_bert("x")
+    weights = (folder / "model.safetensors").read_bytes()
+    (folder / "model.safetensors").write_bytes(weights[: len(weights) // 2])
+    with pytest.raises(ModelError, match=r"model\.safetensors: damaged"):
+        BiEncoder(folder)
+    (folder / "model.safetensors").write_bytes(weights)
+    (folder / "tokenizer.json").write_text("{}")
+    with pytest.raises(ModelError, match=r"tokenizer\.json: broken"):
+        BiEncoder(folder)
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps(config | {"model_type": "distilbert"}))
+    with pytest.raises(ModelError, match="model_type 'distilbert' cannot be built"):
+        BiEncoder(folder)
 
 
 def test_a_calibration_that_would_turn_the_order_is_refused(make_bert: Callable[..., Path]) -> None:

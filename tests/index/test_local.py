@@ -8,6 +8,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -93,6 +94,22 @@ def test_the_same_id_twice_in_one_call_keeps_the_later(tmp_path: Path, bi_encode
     with LocalIndex.create(tmp_path / "index", bi_encoder) as index:
         index.add([Document("d", "first"), Document("d", "second")])
         assert [c.chunk.text for c in index.get("d")] == ["second"]
+        index.add([Document("d", "third"), Document("d", "second")])
+        assert [c.chunk.text for c in index.get("d")] == ["second"]
+        assert index.add([Document("d", "")]).empty == ("d",)
+        assert index.get("d") == []
+
+
+def test_another_thread_may_close_and_opening_twice_is_said(index: LocalIndex, bi_encoder: BiEncoder) -> None:
+    with pytest.raises(IndexLockedError, match="already open in this process"):
+        LocalIndex.open(index.path, bi_encoder)
+    closer = threading.Thread(target=index.close)
+    closer.start()
+    closer.join()
+    with pytest.raises(UsageError, match="there is an index already"):
+        LocalIndex.create(index.path, bi_encoder)
+    with LocalIndex.open(index.path, bi_encoder) as again:
+        assert again.count().documents == 18
 
 
 def test_metadata_and_offsets_come_back(tmp_path: Path, bi_encoder: BiEncoder) -> None:

@@ -72,17 +72,20 @@ def test_a_cross_encoder_fitted_to_another_retriever_orders_by_its_logit(
     assert relevance == sorted(relevance, reverse=True)
 
 
-def test_documents_not_chunks_are_returned(tmp_path: Path, bi_encoder: BiEncoder) -> None:
+def test_documents_not_chunks_are_returned(tmp_path: Path, bi_encoder: BiEncoder, cross_encoder: CrossEncoder) -> None:
     long = " ".join(f"Zebra number {i} eats grass." for i in range(200))
     with LocalIndex.create(tmp_path / "index", bi_encoder, chunk_tokens=16) as index:
         index.add([Document("zebras", long), Document("lion", "A lion eats meat."), Document("car", "A red car.")])
         result = Searcher(index).search("what does a zebra eat?", top_k=3)
+        reranked = Searcher(index, cross_encoder).search("what does a zebra eat?", top_k=3, candidates=10)
+    assert {hit.document_id for hit in reranked.hits} == {"zebras", "lion", "car"}
     assert [hit.document_id for hit in result.hits] == ["zebras", "lion", "car"]
 
 
 def test_more_hits_than_candidates_means_more_candidates(searcher: Searcher) -> None:
     result = searcher.search(QUERY, top_k=12, candidates=1)
-    assert result.stages[2].items == 12
+    assert result.stages[2].items >= 12
+    assert len({hit.document_id for hit in result.hits}) == 12
 
 
 def test_an_empty_index_gives_no_hits(tmp_path: Path, bi_encoder: BiEncoder, cross_encoder: CrossEncoder) -> None:
@@ -112,7 +115,9 @@ def test_truncated_says_that_the_model_did_not_read_it_all(
         report = index.add([Document("cut", "Some text.", title), Document("whole", "Some text.")])
         assert report.truncated == 1
         flags = {hit.document_id: hit.truncated for hit in Searcher(index, cross_encoder).search("text").hits}
+        long_query = Searcher(index).search("text " * 400)
     assert flags == {"cut": True, "whole": False}
+    assert all(hit.truncated for hit in long_query.hits), "the query itself was cut"
 
 
 def test_relevance_follows_the_final_score(searcher: Searcher) -> None:

@@ -50,6 +50,9 @@ def main() -> None:
             raise
         typer.echo(f"bicross: {error}", err=True)
         sys.exit(2 if isinstance(error, UsageError) else 1)
-    except BrokenPipeError:  # the reader of our output went away, as in `bicross search … | head`
-        sys.stderr.close()
+    except Exception as error:
+        if "--debug" in sys.argv:
+            raise
+        reason = " ".join(str(error).split())
+        typer.echo(f"bicross: {type(error).__name__}: {reason}; see the traceback with: bicross --debug …", err=True)
         sys.exit(1)

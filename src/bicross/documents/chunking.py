@@ -30,7 +30,7 @@ def sentence_spans(text: str) -> Iterator[tuple[int, int]]:
 def chunk_document(document: Document, max_tokens: int, token_spans: TokenSpans) -> list[Chunk]:
     """Cut ``document`` into chunks of at most ``max_tokens`` tokens, its title counted in.
 
-    Whole sentences are packed greedily; one that is longer than a chunk is cut between tokens. The chunks do not
+    Whole sentences are packed greedily; one that is longer than a chunk is cut between words. The chunks do not
     overlap and together hold every character that is not white space between sentences. A title takes at most half of
     the budget from the passages; what it has beyond that the model cuts, and the chunk is flagged when it is encoded.
 
@@ -46,7 +46,7 @@ def chunk_document(document: Document, max_tokens: int, token_spans: TokenSpans)
         raise ValueError(f"max_tokens is {max_tokens}; chunks need at least 8 tokens")
     title_tokens = len(token_spans(document.title)) if document.title else 0
     budget = max_tokens - min(title_tokens, max_tokens // 2)
-    spans = list(_pack(_pieces(document.text, budget, token_spans(document.text)), budget))
+    spans = list(_pack(_pieces(document.text, budget, token_spans), budget))
     if not spans and document.title:
         spans = [(0, 0)]
     return [
@@ -55,17 +55,43 @@ def chunk_document(document: Document, max_tokens: int, token_spans: TokenSpans)
     ]
 
 
-def _pieces(text: str, budget: int, tokens: list[tuple[int, int]]) -> Iterator[tuple[int, int, int]]:
-    """Sentences, or runs of tokens of those that are too long: (start, end, number of tokens)."""
-    starts = [start for start, _ in tokens]
+def _pieces(text: str, budget: int, token_spans: TokenSpans) -> Iterator[tuple[int, int, int]]:
+    """Sentences, or runs of words of those that are too long: (start, end, number of tokens)."""
+    starts = [start for start, _ in token_spans(text)]
     for start, end in sentence_spans(text):
         first, last = bisect_left(starts, start), bisect_left(starts, end)
-        while last - first > budget:
-            # the run reaches to where the next token starts, so that characters without a token are kept
-            cut = starts[first + budget]
-            yield start, start + len(text[start:cut].rstrip()), budget
-            start, first = cut, first + budget
-        yield start, end, last - first
+        if last - first <= budget:
+            yield start, end, last - first
+        else:
+            yield from _runs(text, start, end, budget, token_spans)
+
+
+def _runs(text: str, start: int, end: int, budget: int, token_spans: TokenSpans) -> Iterator[tuple[int, int, int]]:
+    """Cut a sentence that is too long, between words where it can be, into runs of at most ``budget`` tokens."""
+    while start < end:
+        # a window bounds the work; it is tokenised anew because the rest of a word has other tokens than the word
+        window = text[start : min(end, start + 16 * budget)]
+        tokens = token_spans(window)
+        cut = len(window)
+        if len(tokens) > budget:
+            last = _cut_before(tokens, budget)
+            cut = tokens[last][0]
+            while last > 1 and len(token_spans(window[:cut])) > budget:
+                last -= 1
+                cut = tokens[last][0]
+            cut = max(cut, 1)
+        piece = window[:cut].rstrip()
+        if piece:
+            yield start, start + len(piece), len(token_spans(piece))
+        start += cut
+
+
+def _cut_before(tokens: list[tuple[int, int]], budget: int) -> int:
+    """The token that the next run begins with: the last one that begins a word, if the run stays half full."""
+    for number in range(budget, budget // 2, -1):
+        if tokens[number][0] > tokens[number - 1][1]:
+            return number
+    return budget
 
 
 def _pack(pieces: Iterable[tuple[int, int, int]], budget: int) -> Iterator[tuple[int, int]]:

@@ -124,7 +124,7 @@ def read_json_lines(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
     """
     number = 0
     try:
-        with gzip.open(path, "rb") if path.suffix == ".gz" else path.open("rb") as lines:
+        with gzip.open(path, "rb") if path.suffix.lower() == ".gz" else path.open("rb") as lines:
             for number, line in enumerate(lines, start=1):
                 where = f"{path}:{number}"
                 try:
@@ -134,7 +134,7 @@ def read_json_lines(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
                     record = json.loads(text)
                 except UnicodeDecodeError:
                     raise DocumentError(f"{where}: not UTF-8; save the file as UTF-8") from None
-                except ValueError as error:
+                except (ValueError, RecursionError) as error:
                     raise DocumentError(f"{where}: broken JSON: {error}") from None
                 if not isinstance(record, dict):
                     raise DocumentError(f"{where}: expected a JSON object, found {type(record).__name__}")
@@ -157,7 +157,10 @@ def _document_of(record: dict[str, Any], where: str) -> Document:
         metadata.update(nested)
     elif nested is not None:
         metadata["metadata"] = nested
-    return Document(str(document_id), text, title, metadata)
+    try:
+        return Document(str(document_id), text, title, metadata)
+    except DocumentError as error:
+        raise DocumentError(f"{where}: {error}") from None
 
 
 READERS: dict[str, Callable[[Path, str], Iterator[tuple[Document, str]]]] = {

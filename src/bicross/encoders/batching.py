@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing
 
 import numpy as np
 import numpy.typing as npt
@@ -57,10 +58,11 @@ def run_in_batches(
     plan = plan_batches([len(item) for item in items])
     batches: Iterator[Batch] = (padded([items[i] for i in positions], pad_id) for positions in plan)
     rows: npt.NDArray[np.float32] | None = None
-    for positions, output in zip(plan, engine.run(batches), strict=True):
-        if rows is None:
-            rows = np.empty((len(items), *output.shape[1:]), np.float32)
-        rows[positions] = output
-        advance(len(positions))
+    with closing(engine.run(batches)) as outputs:  # whatever happens here, the engine gets its requests back
+        for positions, output in zip(plan, outputs, strict=True):
+            if rows is None:
+                rows = np.empty((len(items), *output.shape[1:]), np.float32)
+            rows[positions] = output
+            advance(len(positions))
     assert rows is not None  # items is not empty
     return rows

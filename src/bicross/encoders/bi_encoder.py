@@ -9,14 +9,14 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from safetensors.numpy import load_file
 
 from bicross.encoders.batching import WINDOW, run_in_batches
 from bicross.encoders.engines import OpenVinoEngine, resolve_precision
+from bicross.encoders.folder import read_config, read_json, read_weights, token_limit
 from bicross.encoders.graphs import embedding_graph
 from bicross.encoders.loading import DEFAULT_BI_ENCODER, find_model, weights_sha256
 from bicross.encoders.progress import progress
-from bicross.encoders.tokenising import TextTokeniser, read_json, token_limit
+from bicross.encoders.tokenising import TextTokeniser
 from bicross.errors import ModelError, UsageError
 
 Vectors = npt.NDArray[np.float32]
@@ -64,11 +64,10 @@ class BiEncoder:
     ) -> None:
         self.name = str(model)
         self.folder = find_model(model, revision=revision, local_files_only=local_files_only)
-        config = read_json(self.folder / "config.json")
+        config = read_config(self.folder)
         pooling, normalise = _modules(self.folder)
-        prompts: Mapping[str, str] = read_json(self.folder / "config_sentence_transformers.json", default={}).get(
-            "prompts", {}
-        )
+        settings = read_json(self.folder / "config_sentence_transformers.json", default={})
+        prompts: Mapping[str, str] = settings.get("prompts") or {}
         self.query_prompt = prompts.get("query") or ""
         self.document_prompt = prompts.get("document") or prompts.get("passage") or ""
         self.pooling = pooling
@@ -76,7 +75,7 @@ class BiEncoder:
         self.dimension = int(config["hidden_size"])
         self.precision = resolve_precision(precision)
         self._tokenise = TextTokeniser(self.folder, token_limit(self.folder, max_tokens))
-        graph = embedding_graph(load_file(self.folder / "model.safetensors"), config, pooling, normalise)
+        graph = embedding_graph(read_weights(self.folder), config, pooling, normalise)
         self._engine = OpenVinoEngine(graph, self.precision)
 
     @property

@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from bicross.encoders.tokenising import read_json
+from bicross.encoders.folder import read_json
 from bicross.errors import ModelError
 
 Scores = npt.NDArray[np.float32]

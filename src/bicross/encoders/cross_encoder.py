@@ -9,15 +9,15 @@ from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
-from safetensors.numpy import load_file
 
 from bicross.encoders.batching import WINDOW, run_in_batches
 from bicross.encoders.calibration import read_calibration
 from bicross.encoders.engines import OpenVinoEngine, resolve_precision
+from bicross.encoders.folder import read_config, read_weights, token_limit
 from bicross.encoders.graphs import logit_graph
 from bicross.encoders.loading import DEFAULT_CROSS_ENCODER, find_model, weights_sha256
 from bicross.encoders.progress import progress
-from bicross.encoders.tokenising import TextTokeniser, read_json, token_limit
+from bicross.encoders.tokenising import TextTokeniser
 from bicross.errors import ModelError, UsageError
 
 Scores = npt.NDArray[np.float32]
@@ -71,8 +71,8 @@ class CrossEncoder:
     ) -> None:
         self.name = str(model)
         self.folder = find_model(model, revision=revision, local_files_only=local_files_only)
-        config = read_json(self.folder / "config.json")
-        weights = load_file(self.folder / "model.safetensors")
+        config = read_config(self.folder)
+        weights = read_weights(self.folder)
         if "classifier.weight" not in weights:
             raise ModelError(f"{self.folder}: no classification head; this is not a cross-encoder")
         if (labels := weights["classifier.weight"].shape[0]) != 1:

@@ -80,8 +80,8 @@ def find_model(
     name = str(name)
     looked: list[str] = []
     if revision is None:
-        if is_model_folder(Path(name).expanduser()):
-            return Path(name).expanduser()
+        if is_model_folder(Path(name)):
+            return Path(name)
         looked.append(f"folder {name}")
         shipped = _SHIPPED / name.removeprefix("bicross/")
         if is_model_folder(shipped):
@@ -122,7 +122,10 @@ def find_model(
 
 
 def is_model_folder(path: Path) -> bool:
-    return (path / "config.json").is_file() and (path / "model.safetensors").is_file()
+    try:
+        return (path / "config.json").is_file() and (path / "model.safetensors").is_file()
+    except OSError:  # a name that is too long for the file system is no folder
+        return False
 
 
 def _is_repository_name(name: str) -> bool:
@@ -173,7 +176,8 @@ def _from_hub(repository: str, revision: str | None, cache_dir: str | None, *, l
     except Exception as error:  # the hub client passes on the errors of its HTTP library
         if local_files_only:
             return None
-        raise ModelNotFoundError(f"{type(error).__name__}: {str(error).splitlines()[0]}") from error
+        reason = " ".join(str(error).split())[:200]
+        raise ModelNotFoundError(f"{type(error).__name__}: {reason}") from error
     return folder if is_model_folder(folder) else None
 
 
@@ -208,7 +212,7 @@ def _sha256(file: Path, mtime_ns: int, size: int) -> str:
 
 def shipped_models() -> list[Path]:
     """Folders of the models that come with bicross."""
-    return sorted(p for p in _SHIPPED.iterdir() if is_model_folder(p))
+    return sorted(p for p in _SHIPPED.glob("*") if is_model_folder(p))
 
 
 @dataclass(frozen=True)

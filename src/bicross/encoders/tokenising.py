@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 from tokenizers import Encoding, Tokenizer
 
+from bicross.encoders.folder import read_json
 from bicross.errors import ModelError
 
 
@@ -48,7 +47,10 @@ class TextTokeniser:
         if not file.is_file():
             raise ModelError(f"{file}: missing; bicross needs the fast tokeniser file of a model")
         self.max_tokens = max_tokens
-        self._whole = Tokenizer.from_file(str(file))
+        try:
+            self._whole = Tokenizer.from_file(str(file))
+        except Exception as error:  # the library raises nothing narrower
+            raise ModelError(f"{file}: broken: {error}") from None
         self._whole.no_truncation()
         self._whole.no_padding()
         self._cut = Tokenizer.from_file(str(file))
@@ -70,36 +72,8 @@ class TextTokeniser:
         return offsets
 
 
-def token_limit(folder: Path, wanted: int | None = None) -> int:
-    """Tokens that a model reads, special tokens included: its own setting or ``wanted``, never beyond its positions.
-
-    The setting is ``max_seq_length`` of ``sentence_bert_config.json``, or in folders of newer versions of
-    sentence-transformers ``model_max_length`` of ``tokenizer_config.json``.
-    """
-    positions = int(read_json(folder / "config.json")["max_position_embeddings"])
-    own = read_json(folder / "sentence_bert_config.json", default={}).get("max_seq_length")
-    tokeniser = read_json(folder / "tokenizer_config.json", default={}).get("model_max_length")
-    return min(int(wanted or own or tokeniser or positions), positions)
-
-
 def _pad_id(folder: Path, tokeniser: Tokenizer) -> int:
     config = read_json(folder / "config.json")
     if isinstance(config.get("pad_token_id"), int):
         return int(config["pad_token_id"])
     return tokeniser.token_to_id("[PAD]") or 0
-
-
-def read_json(path: Path, default: Any = None) -> Any:
-    """The file's JSON value, or ``default`` when there is no such file and a default is given.
-
-    Raises:
-        ModelError: The file is missing (and there is no default) or broken.
-    """
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        if default is not None:
-            return default
-        raise ModelError(f"{path}: missing from the model folder") from None
-    except ValueError as error:
-        raise ModelError(f"{path}: broken JSON: {error}") from None

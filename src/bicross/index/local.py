@@ -21,7 +21,7 @@ from bicross.errors import CorpusError, DocumentError, StorageError, UsageError
 from bicross.index.embedder import Embedder
 from bicross.index.lock import FILES as LOCK_FILES
 from bicross.index.lock import IndexLock
-from bicross.index.manifest import Fingerprint, Manifest, read_manifest, write_manifest
+from bicross.index.manifest import FILE, Fingerprint, Manifest, read_manifest, write_manifest
 
 #: Up to this many chunks every search compares with all of them; above, HNSW finds the neighbours.
 EXACT_UP_TO = 50_000
@@ -31,6 +31,9 @@ BATCH_CHUNKS = 512
 
 #: Room that must be free before a batch is written: the engine grows its files in steps and must never hit the end.
 _FREE_BYTES = 96 * 2**20
+
+#: The most chunks that one search may ask for.
+MOST_CHUNKS = 1_000_000
 
 _SHARD = "shard"
 _VECTOR = "dense"
@@ -118,6 +121,8 @@ class LocalIndex:
             foreign = sorted(p.name for p in path.iterdir() if p.name not in leftovers)
         except OSError as error:
             raise UsageError(f"{path}: cannot be made a folder ({error.strerror})") from error
+        if FILE in foreign:
+            raise UsageError(f"{path}: there is an index already; open it with bicross.open, or choose another folder")
         if foreign:
             raise UsageError(f"{path}: the folder is not empty ({foreign[0]}) and not an index; choose another")
         lock = IndexLock(path)
@@ -149,7 +154,7 @@ class LocalIndex:
         """
         path = Path(path)
         manifest = read_manifest(path)
-        wanted = chunk_tokens or manifest.fingerprint.chunk_tokens
+        wanted = manifest.fingerprint.chunk_tokens if chunk_tokens is None else chunk_tokens
         given = Fingerprint(dict(embedder.identity), wanted)
         manifest.check(embedder.name, given, path)
         lock = IndexLock(path)
@@ -218,15 +223,16 @@ class LocalIndex:
 
         try:
             for document in documents:
+                if any(document.id == other.document.id for other in batch):
+                    commit()  # the same id again: the later one wins, so the earlier must be stored first
                 content_hash = document.content_hash
                 if stored.get(document.id, ("", 0))[0] == content_hash:
                     counts["unchanged"] += 1
                     continue
-                if any(document.id == other.document.id for other in batch):
-                    commit()  # the same id again: the later one wins, so the earlier must be stored first
                 chunks = chunk_document(document, self.manifest.fingerprint.chunk_tokens, self.embedder.token_spans)
                 if not chunks:
                     empty.append(document.id)
+                    self._forget(document.id)  # an older version with text must not be found any more
                     continue
                 if batch and sum(len(item.chunks) for item in batch) + len(chunks) > BATCH_CHUNKS:
                     commit()
@@ -235,7 +241,8 @@ class LocalIndex:
             commit()
             raise
         commit()
-        self._optimise()
+        if counts["chunks"]:
+            self._optimise()
         return AddReport(**counts, empty=tuple(empty))
 
     def _commit(self, batch: list[_Prepared]) -> tuple[int, int]:
@@ -257,6 +264,14 @@ class LocalIndex:
                 self._shard.update(qdrant.UpdateOperation.delete_points(surplus))
             self._shard.flush()
         return encoded.tokens, int(encoded.truncated.sum())
+
+    def _forget(self, document_id: str) -> None:
+        if document_id in self._read_stored():
+            here = qdrant.Filter(must=[qdrant.FieldCondition("document_id", match=qdrant.MatchValue(document_id))])
+            with _engine_errors(self.path):
+                self._shard.update(qdrant.UpdateOperation.delete_points_by_filter(here))
+                self._shard.flush()
+            del self._read_stored()[document_id]
 
     def _read_stored(self) -> dict[str, tuple[str, int]]:
         """Hash and number of chunks of every document that is stored whole.
@@ -297,7 +312,7 @@ class LocalIndex:
     # -- reading -------------------------------------------------------------------------------------------------
 
     def search(self, query: str, *, top_k: int = 10) -> list[Candidate]:
-        """The first stage alone: the chunks nearest to the query, best first; equal scores in order of document id.
+        """The first stage alone: the chunks nearest to the query, best first; of those, equal scores in order of id.
 
         Raises:
             UsageError: The query is empty or ``top_k`` is below 1.
@@ -307,8 +322,8 @@ class LocalIndex:
 
     def nearest(self, vector: list[float], top_k: int) -> list[Candidate]:
         """The chunks nearest to an embedding of length ``dimension``; see ``search``."""
-        if top_k < 1:
-            raise UsageError(f"top_k is {top_k}; it must be 1 or more")
+        if not 1 <= top_k <= MOST_CHUNKS:
+            raise UsageError(f"top_k is {top_k}; it must be between 1 and {MOST_CHUNKS}")
         request = qdrant.QueryRequest(
             limit=top_k,
             query=qdrant.Query.Nearest(vector, _VECTOR),
@@ -384,8 +399,8 @@ def _candidate(payload: dict[str, Any], score: float) -> Candidate:
 
 def _findable(model: str) -> str:
     """A name as it is; a folder as an absolute path, so that the index opens from anywhere."""
-    folder = Path(model).expanduser()
-    return str(folder.resolve()) if folder.is_dir() else model
+    folder = Path(model)
+    return str(folder.resolve()) if (folder / "config.json").is_file() else model
 
 
 def _check_room(path: Path, more: int) -> None:

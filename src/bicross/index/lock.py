@@ -17,14 +17,17 @@ class IndexLock:
     """Held from construction until ``release``; the system releases it when the process dies."""
 
     def __init__(self, path: Path) -> None:
-        self._lock = FileLock(path / FILES[0])
+        self._lock = FileLock(path / FILES[0], thread_local=False)
         self._holder = path / FILES[1]
         try:
             self._lock.acquire(timeout=0)
             self._holder.write_text(str(os.getpid()))
         except Timeout:
+            holder = self._pid()
+            if holder == str(os.getpid()):
+                raise IndexLockedError(f"{path}: already open in this process; close it first, or use it") from None
             raise IndexLockedError(
-                f"{path}: open in another process (pid {self._pid()}); wait for it or stop it, then try again"
+                f"{path}: open in another process (pid {holder}); wait for it or stop it, then try again"
             ) from None
         except OSError as error:
             self._lock.release()

@@ -90,20 +90,26 @@ def read_manifest(path: Path) -> Manifest:
         UsageError: There is no such folder.
         CorpusError: The folder is not an index, is of a newer format, or its manifest is damaged.
     """
-    if not path.is_dir():
+    try:
+        is_folder = path.is_dir()
+    except OSError:  # longer than a name may be: perhaps the query, with the arguments swapped
+        is_folder = False
+    if not is_folder:
         raise UsageError(f"{path}: no such folder; make an index with: bicross index PATH --into {path}")
     file = path / FILE
     if not file.is_file():
         raise CorpusError(f"{path}: not an index (it has no {FILE}); make one with: bicross index PATH --into DIR")
     try:
         stored = json.loads(file.read_text(encoding="utf-8"))
-        found = int(stored["format"])
-        if found > FORMAT:
+        version = int(stored["format"])
+        if version > FORMAT:
             raise CorpusError(
-                f"{path}: the index has format {found}, this bicross reads up to {FORMAT}; upgrade bicross"
+                f"{path}: the index has format {version}, this bicross reads up to {FORMAT}; upgrade bicross"
             )
-        return Manifest(stored["model"], Fingerprint(**stored["fingerprint"]), found)
-    except (ValueError, KeyError, TypeError) as error:
+        fingerprint = Fingerprint(**stored["fingerprint"])
+        _flat(fingerprint)
+        return Manifest(str(stored["model"]), fingerprint, version)
+    except (OSError, ValueError, KeyError, TypeError) as error:
         raise CorpusError(f"{file}: the manifest is damaged ({error!r}); index the documents again") from None
 
 

@@ -26,7 +26,7 @@ class Hit:
         score: What the hits are sorted by: the fused score of both stages, or the last stage's own.
         relevance: Calibrated probability between 0 and 1 that the document is relevant; None without a cross-encoder.
         scores: Every stage's number and rank: ``dense``, and after reranking ``cross_encoder`` and ``final``.
-        truncated: Whether a model did not read the chunk to its end.
+        truncated: Whether a model did not read the chunk, or the query, to its end.
         title, start, end: Title of the document; where the chunk stands in its text, in characters.
         metadata: As the document was given.
     """

@@ -13,6 +13,7 @@ from bicross.encoders import CrossEncoder
 from bicross.encoders.calibration import Fusion
 from bicross.errors import UsageError
 from bicross.index import Candidate, LocalIndex
+from bicross.index.local import MOST_CHUNKS
 from bicross.search.hit import Hit, SearchResult, StageCost, StageScore
 
 Scores = npt.NDArray[np.float32]
@@ -44,7 +45,8 @@ class Searcher:
             query: Not empty.
             top_k: Documents to return.
             candidates: Chunks that the first stage hands to the second: the number of pairs that the cross-encoder
-                reads. Raised to ``top_k`` when it is lower. Without a cross-encoder it has no effect.
+                reads. More are taken where they hold fewer than ``top_k`` documents. Without a cross-encoder it has
+                no effect.
 
         Returns:
             Hits, one a document with its best chunk (MaxP, Dai and Callan 2019); equal scores in order of id.
@@ -53,15 +55,15 @@ class Searcher:
             UsageError: The query is empty, or a number is below 1.
         """
         for name, value in (("top_k", top_k), ("candidates", candidates)):
-            if value < 1:
-                raise UsageError(f"{name} is {value}; it must be 1 or more")
+            if not 1 <= value <= MOST_CHUNKS:
+                raise UsageError(f"{name} is {value}; it must be between 1 and {MOST_CHUNKS}")
         started = perf_counter()
         embedder = self.index.embedder
         encoded = embedder.encode([query], embedder.query_prompt, "queries", False)
         embedded = perf_counter()
         vector = encoded.embeddings[0].tolist()
         if self.cross_encoder:
-            found = self.index.nearest(vector, max(candidates, top_k))
+            found = self._candidates(vector, top_k, candidates)
         else:
             found = self._enough_documents(vector, top_k)
         retrieved = perf_counter()
@@ -76,16 +78,29 @@ class Searcher:
         else:
             hits = [_hit(c, c.score, None, {"dense": StageScore(c.score, 0)}, c.truncated) for c in found]
             hits = _best_of_each(hits, {"dense": dense_rank})
+        if encoded.truncated[0]:
+            hits = [replace(hit, truncated=True) for hit in hits]
         return SearchResult(query, hits[:top_k], stages, list(dense_rank))
+
+    def _candidates(self, vector: list[float], top_k: int, candidates: int) -> list[Candidate]:
+        """The nearest chunks, and where they belong to fewer than ``top_k`` documents the best of further ones."""
+        found = self.index.nearest(vector, max(candidates, top_k))
+        documents = {c.chunk.document_id for c in found}
+        if len(documents) < top_k:
+            for candidate in self._enough_documents(vector, top_k):
+                if candidate.chunk.document_id not in documents and len(documents) < top_k:
+                    documents.add(candidate.chunk.document_id)
+                    found.append(candidate)
+        return found
 
     def _enough_documents(self, vector: list[float], top_k: int) -> list[Candidate]:
         """Chunks of at least ``top_k`` documents, or all there are."""
-        limit = 2 * top_k
+        limit = min(2 * top_k, MOST_CHUNKS)
         while True:
             found = self.index.nearest(vector, limit)
-            if len({c.chunk.document_id for c in found}) >= top_k or len(found) < limit:
+            if len({c.chunk.document_id for c in found}) >= top_k or len(found) < limit or limit == MOST_CHUNKS:
                 return found
-            limit *= 4
+            limit = min(4 * limit, MOST_CHUNKS)
 
     def _reranked(
         self, query: str, found: list[Candidate], dense_rank: dict[str, int], cross_encoder: CrossEncoder

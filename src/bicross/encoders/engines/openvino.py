@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import queue
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterable
+from contextlib import suppress
 from functools import lru_cache
 
 import numpy as np
@@ -58,7 +59,7 @@ class OpenVinoEngine:
         for _ in range(count):
             self._idle.put(self._compiled.create_infer_request())
 
-    def run(self, batches: Iterable[Batch]) -> Iterator[npt.NDArray[np.float32]]:
+    def run(self, batches: Iterable[Batch]) -> Generator[npt.NDArray[np.float32], None, None]:
         """Yield the output of each batch, in order; several are under way at once where requests are idle."""
         running: deque[ov.InferRequest] = deque()
 
@@ -80,7 +81,8 @@ class OpenVinoEngine:
                 yield finish()
         finally:
             while running:
-                finish()
+                with suppress(RuntimeError):  # an error of a batch that nobody will read any more
+                    finish()
 
     def _borrow(self, *, must: bool) -> ov.InferRequest | None:
         """An idle request. Only a caller that holds none may wait for one, so callers cannot block each other."""
