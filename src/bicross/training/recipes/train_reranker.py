@@ -1,13 +1,14 @@
 """Train the bundled cross-encoder on the groups that ``prepare_reranker`` made.
 
 The loss of a group is the cross-entropy between softmax(teacher + LABEL_NATS * label) and
-softmax(logit + OFFSET_SHARE * offset): listwise distillation (ListNet, Cao et al. 2007) in which the judgements move
+softmax(logit + offset_share * offset): listwise distillation (ListNet, Cao et al. 2007) in which the judgements move
 the teacher's distribution and the retriever's score enters as a constant. Judged groups also pay a binary
 cross-entropy on the bare logit, so that its level means the same for every query and can be calibrated.
 
 Checkpoints are written as it goes; the same command continues from the last one.
 
-Run: ``python -m bicross.training.recipes.train_reranker --groups WORK --base DIR --out RUN``
+Run: ``python -m bicross.training.recipes.train_reranker --groups WORK --base DIR --out RUN``. A second phase starts
+from the first one's checkpoint, with ``--offset-share 0``: there the model learns to stand without the retriever.
 """
 
 from __future__ import annotations
@@ -23,9 +24,7 @@ from sentence_transformers.cross_encoder import CrossEncoder, CrossEncoderTraine
 from torch import Tensor, nn
 
 SEED = 20261123
-OFFSET_SHARE = 0.5
 LABEL_NATS = 3.0
-POINTWISE_WEIGHT = 0.2
 MAX_TOKENS = 144
 COLUMNS = 3  # teacher, offset, label: one flat list a group
 
@@ -33,9 +32,13 @@ COLUMNS = 3  # teacher, offset, label: one flat list a group
 class OffsetListwiseLoss(nn.Module):
     """Listwise distillation with the retriever's score as a constant; see the module's docstring."""
 
-    def __init__(self, model: CrossEncoder, slice_pairs: int = 16) -> None:
+    def __init__(
+        self, model: CrossEncoder, offset_share: float = 0.5, pointwise_weight: float = 0.2, slice_pairs: int = 16
+    ) -> None:
         super().__init__()
         self.model = model
+        self.offset_share = offset_share
+        self.pointwise_weight = pointwise_weight
         self.slice_pairs = slice_pairs
 
     def logits(self, pairs: list[tuple[str, str]]) -> Tensor:
@@ -62,13 +65,26 @@ class OffsetListwiseLoss(nn.Module):
             teacher, offset, label = flat.float().view(COLUMNS, -1).to(logit.device)
             judged = bool((label >= 0).all())
             target = torch.softmax(teacher + LABEL_NATS * label.clamp(min=0, max=1) * judged, dim=0)
-            loss = -(target * torch.log_softmax(logit + OFFSET_SHARE * offset, dim=0)).sum()
+            loss = -(target * torch.log_softmax(logit + self.offset_share * offset, dim=0)).sum()
             if judged:
-                loss = loss + POINTWISE_WEIGHT * nn.functional.binary_cross_entropy_with_logits(
+                loss = loss + self.pointwise_weight * nn.functional.binary_cross_entropy_with_logits(
                     logit, label.clamp(max=1)
                 )
             losses.append(loss)
         return torch.stack(losses).mean()
+
+
+def chosen(groups: list[dict[str, Any]], sources: list[str]) -> list[dict[str, Any]]:
+    """The groups of the named sources, at most so many of each as ``NAME:MOST`` says; all when none is named."""
+    if not sources:
+        return groups
+    limits = {name: int(most or len(groups)) for name, _, most in (s.partition(":") for s in sources)}
+    out = []
+    for group in groups:
+        if limits.get(group["source"], 0) > 0:
+            limits[group["source"]] -= 1
+            out.append(group)
+    return out
 
 
 def main() -> None:
@@ -79,10 +95,15 @@ def main() -> None:
     parser.add_argument("--epochs", type=float, default=1.0)
     parser.add_argument("--learning-rate", type=float, default=1e-4)
     parser.add_argument("--batch", type=int, default=8, help="groups a step")
+    parser.add_argument("--steps", type=int, default=-1, help="stop after so many [default: --epochs]")
+    parser.add_argument("--warmup", type=int, default=80, help="steps")
+    parser.add_argument("--offset-share", type=float, default=0.5, help="of the retriever's score, in the loss")
+    parser.add_argument("--pointwise-weight", type=float, default=0.2, help="of the cross-entropy on the bare logit")
+    parser.add_argument("--sources", nargs="*", default=[], help="NAME or NAME:MOST groups [default: all]")
     args = parser.parse_args()
 
     with (args.groups / "groups.jsonl").open(encoding="utf-8") as lines:
-        groups = [json.loads(line) for line in lines]
+        groups = chosen([json.loads(line) for line in lines], args.sources)
     dataset = Dataset.from_dict(
         {
             "query": [g["query"] for g in groups],
@@ -105,7 +126,8 @@ def main() -> None:
             num_train_epochs=args.epochs,
             per_device_train_batch_size=args.batch,
             learning_rate=args.learning_rate,
-            warmup_steps=80,
+            max_steps=args.steps,
+            warmup_steps=args.warmup,
             lr_scheduler_type="linear",
             weight_decay=0.01,
             bf16=True,
@@ -118,7 +140,7 @@ def main() -> None:
             disable_tqdm=True,
         ),
         train_dataset=dataset,
-        loss=OffsetListwiseLoss(model),
+        loss=OffsetListwiseLoss(model, args.offset_share, args.pointwise_weight),
     )
     resume = any(args.out.glob("checkpoint-*"))
     trainer.train(resume_from_checkpoint=resume or None)
