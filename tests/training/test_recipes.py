@@ -59,6 +59,12 @@ def test_platt_is_recovered() -> None:
     assert fitted["intercept"] == pytest.approx(-0.7, abs=0.1)
 
 
+def test_sources_are_chosen_up_to_their_limits() -> None:
+    groups = [{"source": name, "n": i} for i, name in enumerate("aabbbc")]
+    assert train_reranker.chosen(groups, []) == groups
+    assert [g["n"] for g in train_reranker.chosen(groups, ["a:1", "b"])] == [0, 2, 3, 4]
+
+
 def test_the_loss_keeps_pairs_in_order(make_bert: Callable[..., Path]) -> None:
     model = TorchCrossEncoder(str(make_bert(labels=1)), max_length=64, device="cpu")
     pairs = [("query", "word " * n) for n in (30, 1, 12, 5, 40, 2, 9)]
