@@ -107,7 +107,7 @@ def main() -> None:
 
 def show(console: Console, searcher: Searcher, question: str) -> None:
     """Both orders side by side, what moved, and what each stage cost."""
-    result = searcher.search(question, top_k=CANDIDATES, candidates=CANDIDATES)
+    result = searcher.search(question, top_k=SHOWN, candidates=CANDIDATES)
     table = Table("", "bi-encoder", "both stages", "moved", "relevance", title=question, title_justify="left")
     for place, (before, hit) in enumerate(zip(result.retrieved[:SHOWN], result.hits[:SHOWN], strict=False), start=1):
         climbed = hit.scores["dense"].rank - place
