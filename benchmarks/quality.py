@@ -1,6 +1,6 @@
 """nDCG@10 of the bi-encoder, the cross-encoder alone and both stages, on judged collections in BEIR layout.
 
-Each system orders the same candidates: the bi-encoder's top 50 chunks from an index on disk. Prints a table and
+Each system orders the same candidates: the bi-encoder's 50 best documents from an index on disk. Prints a table and
 writes ``benchmarks/results/quality.json``.
 
 Run: ``make bench DATA=folder``, where the folder has ``beir/NAME/{corpus.jsonl.gz,queries.jsonl,qrels/SPLIT.tsv}``.
