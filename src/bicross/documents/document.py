@@ -55,7 +55,11 @@ def _problem(value: Any) -> str | None:
         case None | bool():
             return None
         case str():
-            return "holds half of a surrogate pair" if any("\ud800" <= c <= "\udfff" for c in value) else None
+            try:
+                value.encode()  # fails for lone surrogates alone
+            except UnicodeEncodeError:
+                return "holds half of a surrogate pair"
+            return None
         case int():
             return None if -(2**63) <= value < 2**63 else f"holds {value:.3e}, more than 64 bits"
         case float():

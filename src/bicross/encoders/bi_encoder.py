@@ -13,7 +13,7 @@ import numpy.typing as npt
 from bicross.encoders.batching import WINDOW, run_in_batches
 from bicross.encoders.engines import OpenVinoEngine, resolve_precision
 from bicross.encoders.folder import read_config, read_json, read_weights, token_limit
-from bicross.encoders.graphs import embedding_graph
+from bicross.encoders.graphs import POOLINGS, embedding_graph
 from bicross.encoders.loading import DEFAULT_BI_ENCODER, find_model, weights_sha256
 from bicross.encoders.progress import progress
 from bicross.encoders.tokenising import TextTokeniser
@@ -74,7 +74,7 @@ class BiEncoder:
         self.normalise = normalise
         self.dimension = int(config["hidden_size"])
         self.precision = resolve_precision(precision)
-        self._tokenise = TextTokeniser(self.folder, token_limit(self.folder, max_tokens))
+        self._tokenise = TextTokeniser(self.folder, token_limit(self.folder, config, max_tokens))
         graph = embedding_graph(read_weights(self.folder), config, pooling, normalise)
         self._engine = OpenVinoEngine(graph, self.precision)
 
@@ -187,6 +187,6 @@ def _pooling(config: Mapping[str, Any], folder: Path) -> str:
         names = {"cls": "cls_token", "mean": "mean_tokens", "max": "max_tokens", "weighted": "weightedmean_tokens",
                  "sqrt": "mean_sqrt_len_tokens", "last": "lasttoken"}  # fmt: skip
         chosen = [mode for mode, key in names.items() if config.get(f"pooling_mode_{key}")]
-    if len(chosen) != 1 or chosen[0] not in ("cls", "mean", "max"):
+    if len(chosen) != 1 or chosen[0] not in POOLINGS:
         raise ModelError(f"{folder}: pooling {'+'.join(chosen) or 'none'} is not supported; mean, cls and max are")
     return str(chosen[0])

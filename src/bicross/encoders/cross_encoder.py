@@ -79,7 +79,7 @@ class CrossEncoder:
             raise ModelError(f"{self.folder}: the model gives {labels} labels a pair; an order needs exactly one")
         self.calibration, self.fusion = read_calibration(self.folder)
         self.precision = resolve_precision(precision)
-        self._tokenise = TextTokeniser(self.folder, token_limit(self.folder, max_tokens))
+        self._tokenise = TextTokeniser(self.folder, token_limit(self.folder, config, max_tokens))
         self._engine = OpenVinoEngine(logit_graph(weights, config), self.precision)
 
     @property

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -62,7 +63,7 @@ def read_weights(folder: Path) -> dict[str, npt.NDArray[Any]]:
         raise ModelError(f"{file}: cannot be read ({error}); save the weights in float32 or float16") from None
 
 
-def token_limit(folder: Path, wanted: int | None = None) -> int:
+def token_limit(folder: Path, config: Mapping[str, Any], wanted: int | None = None) -> int:
     """Tokens that a model reads, special tokens included: its own setting or ``wanted``, never beyond its positions.
 
     The setting is ``max_seq_length`` of ``sentence_bert_config.json``, or in folders of newer versions of
@@ -73,7 +74,7 @@ def token_limit(folder: Path, wanted: int | None = None) -> int:
     """
     if wanted is not None and wanted < 8:
         raise UsageError(f"max_tokens is {wanted}; a model needs at least 8")
-    positions = int(read_config(folder)["max_position_embeddings"])
+    positions = int(config["max_position_embeddings"])
     own = read_json(folder / "sentence_bert_config.json", default={}).get("max_seq_length")
     tokeniser = read_json(folder / "tokenizer_config.json", default={}).get("model_max_length")
     return min(int(wanted or own or tokeniser or positions), positions)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -43,21 +44,19 @@ class TextTokeniser:
     """
 
     def __init__(self, folder: Path, max_tokens: int) -> None:
-        file = folder / "tokenizer.json"
-        if not file.is_file():
-            raise ModelError(f"{file}: missing; bicross needs the fast tokeniser file of a model")
+        self._file = folder / "tokenizer.json"
         self.max_tokens = max_tokens
-        try:
-            self._whole = Tokenizer.from_file(str(file))
-        except Exception as error:  # the library raises nothing narrower
-            raise ModelError(f"{file}: broken: {error}") from None
-        self._whole.no_truncation()
-        self._whole.no_padding()
-        self._cut = Tokenizer.from_file(str(file))
-        self._cut.no_padding()
+        self._cut = _read_tokeniser(self._file)
         self._cut.enable_truncation(max_tokens, strategy="longest_first")
-        self.special_tokens = self._whole.num_special_tokens_to_add(False)
-        self.pad_id = _pad_id(folder, self._whole)
+        self.special_tokens = self._cut.num_special_tokens_to_add(False)
+        self.pad_id = _pad_id(folder, self._cut)
+
+    @cached_property
+    def _whole(self) -> Tokenizer:
+        """Without truncation. Read when first asked for: only indexing needs it, and reading takes a while."""
+        tokeniser = _read_tokeniser(self._file)
+        tokeniser.no_truncation()
+        return tokeniser
 
     def __call__(self, texts: Sequence[str] | Sequence[tuple[str, str]]) -> list[Tokenised]:
         encodings: list[Encoding] = self._cut.encode_batch(list(texts))
@@ -70,6 +69,17 @@ class TextTokeniser:
         """Start and end of each token in ``text``, in characters, without special tokens."""
         offsets: list[tuple[int, int]] = self._whole.encode(text, add_special_tokens=False).offsets
         return offsets
+
+
+def _read_tokeniser(file: Path) -> Tokenizer:
+    if not file.is_file():
+        raise ModelError(f"{file}: missing; bicross needs the fast tokeniser file of a model")
+    try:
+        tokeniser = Tokenizer.from_file(str(file))
+    except Exception as error:  # the library raises nothing narrower
+        raise ModelError(f"{file}: broken: {error}") from None
+    tokeniser.no_padding()
+    return tokeniser
 
 
 def _pad_id(folder: Path, tokeniser: Tokenizer) -> int:

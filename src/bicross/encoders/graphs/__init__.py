@@ -1,5 +1,5 @@
 """Transformer graphs, built with OpenVINO operators from the weights in a model folder; no torch."""
 
-from bicross.encoders.graphs.bert import embedding_graph, logit_graph
+from bicross.encoders.graphs.bert import POOLINGS, embedding_graph, logit_graph
 
-__all__ = ["embedding_graph", "logit_graph"]
+__all__ = ["POOLINGS", "embedding_graph", "logit_graph"]

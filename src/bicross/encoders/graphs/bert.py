@@ -25,10 +25,6 @@ class _Body:
     """The layers shared by both heads. Holds the weights while the graph is put together."""
 
     def __init__(self, weights: Weights, config: Mapping[str, Any]) -> None:
-        if config.get("model_type") != "bert":
-            raise ModelError(
-                f"model_type {config.get('model_type')!r} cannot be built; this version builds BERT models"
-            )
         if config.get("position_embedding_type", "absolute") != "absolute":
             raise ModelError(f"position_embedding_type {config['position_embedding_type']!r} cannot be built")
         self._weights = weights
