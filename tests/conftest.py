@@ -39,12 +39,12 @@ def cities() -> Path:
 
 
 @pytest.fixture
-def make_bert(tmp_path: Path, minilm_folder: Path):
-    """Write a small random BERT folder: ``make_bert(labels=None or a number)``; labels make it a cross-encoder."""
+def make_model(tmp_path: Path, minilm_folder: Path):
+    """Write a small random model folder: ``make_model(family, labels=None or a number)``; labels: a cross-encoder."""
     import torch
     import transformers
 
-    def make(name: str = "tiny", labels: int | None = None, **settings: object) -> Path:
+    def make(family: str = "bert", name: str = "tiny", labels: int | None = None, **settings: object) -> Path:
         torch.manual_seed(7)
         sizes = {
             "vocab_size": 30522,
@@ -52,15 +52,38 @@ def make_bert(tmp_path: Path, minilm_folder: Path):
             "num_hidden_layers": 2,
             "num_attention_heads": 4,
             "intermediate_size": 64,
-            "max_position_embeddings": 64,
+            "max_position_embeddings": 66,
             "initializer_range": 0.2,  # large enough that activations and attention matter
         }
-        config = transformers.BertConfig(**(sizes | settings), **({"num_labels": labels} if labels else {}))
-        kind = transformers.BertForSequenceClassification if labels else transformers.BertModel
+        if family == "distilbert":
+            sizes = {"vocab_size": 30522, "dim": 32, "n_layers": 2, "n_heads": 4, "hidden_dim": 64}
+            sizes |= {"max_position_embeddings": 66, "initializer_range": 0.2}
+        if family in ("roberta", "xlm-roberta", "mpnet"):
+            sizes |= {"pad_token_id": 1}
+        if family == "electra":
+            sizes |= {"embedding_size": 16}
+        config = transformers.AutoConfig.for_model(
+            family, **(sizes | settings), **({"num_labels": labels} if labels else {})
+        )
+        kind = transformers.AutoModelForSequenceClassification if labels else transformers.AutoModel
+        model = kind.from_config(config).eval()
+        with torch.no_grad():  # layers start without a bias, which would hide one that is forgotten
+            for parameter in model.parameters():
+                parameter.add_(torch.randn_like(parameter) * 0.05)
         folder = tmp_path / name
-        kind(config).eval().save_pretrained(folder)
+        model.save_pretrained(folder)
         for file in ("tokenizer.json", "tokenizer_config.json", "vocab.txt", "special_tokens_map.json"):
             shutil.copy(minilm_folder / file, folder)
         return folder
+
+    return make
+
+
+@pytest.fixture
+def make_bert(make_model):
+    """As ``make_model`` for BERT: ``make_bert(name, labels=...)``."""
+
+    def make(name: str = "tiny", labels: int | None = None, **settings: object) -> Path:
+        return make_model("bert", name, labels, **{"max_position_embeddings": 64, **settings})
 
     return make

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from bicross.documents import Chunk, Document, read_documents
-    from bicross.encoders import BiEncoder, CrossEncoder
+    from bicross.encoders import BiEncoder, CompactEmbeddings, CrossEncoder, Quantised, compact, quantise
     from bicross.errors import BicrossError
     from bicross.index import LocalIndex
     from bicross.opening import create, open
@@ -21,16 +21,20 @@ _HOME = {
     "BiEncoder": "encoders",
     "BicrossError": "errors",
     "Chunk": "documents",
+    "CompactEmbeddings": "encoders",
     "CrossEncoder": "encoders",
     "Document": "documents",
     "Hit": "search",
     "LocalIndex": "index",
     "PairPlan": "planning",
+    "Quantised": "encoders",
     "SearchResult": "search",
     "Searcher": "search",
+    "compact": "encoders",
     "create": "opening",
     "open": "opening",
     "plan_pairs": "planning",
+    "quantise": "encoders",
     "read_documents": "documents",
 }
 
@@ -38,16 +42,20 @@ __all__ = [
     "BiEncoder",
     "BicrossError",
     "Chunk",
+    "CompactEmbeddings",
     "CrossEncoder",
     "Document",
     "Hit",
     "LocalIndex",
     "PairPlan",
+    "Quantised",
     "SearchResult",
     "Searcher",
+    "compact",
     "create",
     "open",
     "plan_pairs",
+    "quantise",
     "read_documents",
 ]
 

@@ -10,13 +10,22 @@ from bicross.index import LocalIndex, read_manifest
 from bicross.index.manifest import FILE
 
 
-def open(path: str | Path, model: str | Path | None = None, *, chunk_tokens: int | None = None) -> LocalIndex:
+def open(
+    path: str | Path,
+    model: str | Path | None = None,
+    *,
+    chunk_tokens: int | None = None,
+    device: str = "cpu",
+    precision: str | None = None,
+) -> LocalIndex:
     """Open the index in a folder.
 
     Args:
         path: The folder.
         model: The bi-encoder; by default the one that the index was made with. Another one is refused.
         chunk_tokens: Refuse the index when its chunks have another size.
+        device: Of the bi-encoder; see there.
+        precision: Of the bi-encoder; by default int8 for an index made in int8, else ``auto``.
 
     Raises:
         UsageError: No such folder.
@@ -24,27 +33,55 @@ def open(path: str | Path, model: str | Path | None = None, *, chunk_tokens: int
         CorpusError: Not an index, of a newer format, damaged, locked, or made with another model.
     """
     manifest = read_manifest(Path(path))
-    embedder = BiEncoder(manifest.model if model is None else model)
+    made = manifest.fingerprint.encoder
+    if precision is None:
+        precision = "int8" if "int8_sha256" in made else "auto"
+    embedder = BiEncoder(
+        manifest.model if model is None else model,
+        device=device,
+        precision=precision,
+        truncate_dim=made.get("truncate_dim") if model is None else None,
+    )
     return LocalIndex.open(path, embedder, chunk_tokens=chunk_tokens)
 
 
-def create(path: str | Path, model: str | Path = DEFAULT_BI_ENCODER, *, chunk_tokens: int | None = None) -> LocalIndex:
+def create(
+    path: str | Path,
+    model: str | Path = DEFAULT_BI_ENCODER,
+    *,
+    chunk_tokens: int | None = None,
+    device: str = "cpu",
+    precision: str | None = None,
+    truncate_dim: int | None = None,
+) -> LocalIndex:
     """Make an empty index in a folder that does not exist or is empty.
 
     Args:
         path: The folder.
         model: Name or folder of the bi-encoder.
         chunk_tokens: The most tokens in a chunk; by default what the model reads.
+        device: See ``BiEncoder``.
+        precision: See ``BiEncoder``; the index remembers int8.
+        truncate_dim: See ``BiEncoder``; the index remembers it.
 
     Raises:
         UsageError: The folder holds something else.
         ModelNotFoundError: See ``bicross.encoders.loading.find_model``.
     """
-    return LocalIndex.create(path, BiEncoder(model), chunk_tokens=chunk_tokens)
+    embedder = BiEncoder(model, device=device, precision=precision or "auto", truncate_dim=truncate_dim)
+    return LocalIndex.create(path, embedder, chunk_tokens=chunk_tokens)
 
 
-def open_or_create(path: str | Path, model: str | Path | None = None, *, chunk_tokens: int | None = None) -> LocalIndex:
+def open_or_create(
+    path: str | Path,
+    model: str | Path | None = None,
+    *,
+    chunk_tokens: int | None = None,
+    device: str = "cpu",
+    precision: str | None = None,
+) -> LocalIndex:
     """Open the index in a folder, or make one where there is none; see ``open`` and ``create``."""
     if (Path(path) / FILE).is_file():
-        return open(path, model, chunk_tokens=chunk_tokens)
-    return create(path, model or DEFAULT_BI_ENCODER, chunk_tokens=chunk_tokens)
+        return open(path, model, chunk_tokens=chunk_tokens, device=device, precision=precision)
+    model = model or DEFAULT_BI_ENCODER
+    return create(path, model, chunk_tokens=chunk_tokens, device=device, precision=precision)

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
-from bicross import BiEncoder, CrossEncoder
+import bicross
+from bicross import BiEncoder, CrossEncoder, Document, Searcher
 from bicross.encoders.batching import plan_batches
 from bicross.errors import UsageError
 
@@ -47,26 +49,6 @@ def test_similarity_is_a_cosine(bi_encoder: BiEncoder) -> None:
     assert similarity.shape == (2, 2)
 
 
-def test_truncation_is_flagged(bi_encoder: BiEncoder, cross_encoder: CrossEncoder) -> None:
-    assert bi_encoder.encode(["short", "long " * 500]).truncated.tolist() == [False, True]
-    assert cross_encoder.score([(QUERY, "short"), (QUERY, "long " * 900)]).truncated.tolist() == [False, True]
-
-
-def test_bad_input_is_named(bi_encoder: BiEncoder, cross_encoder: CrossEncoder) -> None:
-    with pytest.raises(UsageError, match="the query is empty"):
-        bi_encoder.encode_query("  ")
-    with pytest.raises(UsageError, match=r"queries\[1\] is empty"):
-        bi_encoder.encode_query(["a", ""])
-    with pytest.raises(UsageError, match=r"documents\[0\] is int"):
-        bi_encoder.encode_document([3])  # type: ignore[list-item]
-    with pytest.raises(UsageError, match=r"pairs\[0\] is not a pair"):
-        cross_encoder.predict([("only one",)])  # type: ignore[list-item]
-    with pytest.raises(UsageError, match=r"pairs\[0\] is empty"):
-        cross_encoder.predict([(" ", "text")])
-    with pytest.raises(UsageError, match="top_k is 0"):
-        cross_encoder.rank("q", ["d"], top_k=0)
-
-
 def test_the_answer_is_far_above_the_museums(cross_encoder: CrossEncoder) -> None:
     answer, museums = cross_encoder.predict([(QUERY, ANSWER), (QUERY, MUSEUMS)])
     assert answer - museums > 2, "nats"
@@ -87,18 +69,63 @@ def test_rank_orders_by_logit(cross_encoder: CrossEncoder) -> None:
     assert cross_encoder.rank(QUERY, []) == []
 
 
-@settings(max_examples=20, deadline=None)
-@given(texts=st.lists(st.text(max_size=60), min_size=1, max_size=8))
-def test_any_text_gets_a_finite_unit_vector(bi_encoder: BiEncoder, texts: list[str]) -> None:
-    vectors = bi_encoder.encode_document(texts)
-    np.testing.assert_allclose(np.linalg.norm(vectors, axis=1), 1, atol=0.02)
+def test_a_stream_is_encoded_like_a_list(bi_encoder: BiEncoder, monkeypatch: pytest.MonkeyPatch) -> None:
+    texts = [f"{'word ' * (i % 9)}number {i}" for i in range(50)]
+    expected = bi_encoder.encode(texts)
+    monkeypatch.setattr("bicross.encoders.batching.WINDOW", 8)  # several windows, the next one tokenised ahead
+    vectors = bi_encoder.encode_document(text for text in texts)
+    assert vectors.shape == (50, 384)
+    assert (vectors * expected.embeddings).sum(axis=1).min() > 0.9999
+    blocks = list(bi_encoder.encode_stream(iter(texts)))
+    assert [len(block.embeddings) for block in blocks] == [8, 8, 8, 8, 8, 8, 2]
+    assert sum(block.tokens for block in blocks) == expected.tokens
+    with pytest.raises(UsageError, match=r"documents\[41\] is int"):
+        bi_encoder.encode_document(41 if i == 41 else text for i, text in enumerate(texts))  # type: ignore[misc]
+    assert bi_encoder.encode_document(iter(())).shape == (0, 384)
+
+
+def test_a_stream_is_read_as_it_is_needed(bi_encoder: BiEncoder, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("bicross.encoders.batching.WINDOW", 4)
+    read = 0
+
+    def source():
+        nonlocal read
+        while True:  # a list of it would never end
+            read += 1
+            yield f"text {read}"
+
+    blocks = bi_encoder.encode_stream(source())
+    next(blocks)
+    assert read <= 12, "one window for the caller, one being tokenised, one more to see that it goes on"
+    blocks.close()
+
+
+def test_truncate_dim_keeps_the_first_numbers_and_unit_length(bi_encoder: BiEncoder) -> None:
+    whole = bi_encoder.encode_document([ANSWER, MUSEUMS])
+    short = BiEncoder(truncate_dim=64)
+    vectors = short.encode_document([ANSWER, MUSEUMS])
+    assert short.dimension == 64
+    assert short.identity != bi_encoder.identity
+    expected = whole[:, :64] / np.linalg.norm(whole[:, :64], axis=1, keepdims=True)
+    np.testing.assert_allclose(vectors, expected, atol=2e-3)
+    for wrong in (0, 385):
+        with pytest.raises(UsageError, match=f"truncate_dim is {wrong}"):
+            BiEncoder(truncate_dim=wrong)
+
+
+def test_an_index_of_short_vectors_is_opened_with_them(tmp_path: Path) -> None:
+    with bicross.create(tmp_path / "index", truncate_dim=64) as index:
+        index.add([Document("a", ANSWER), Document("m", MUSEUMS)])
+    with bicross.open(tmp_path / "index") as index:
+        assert index.embedder.dimension == 64
+        assert Searcher(index).search(QUERY).hits[0].document_id == "a"
 
 
 def test_threads_share_the_encoders(bi_encoder: BiEncoder, cross_encoder: CrossEncoder) -> None:
     texts = [[f"thread {t} text {i} " * (i % 7 + 1) for i in range(20)] for t in range(8)]
     expected = [bi_encoder.encode_document(batch) for batch in texts]
     logits = [cross_encoder.predict([(QUERY, text) for text in batch]) for batch in texts]
-    with ThreadPoolExecutor(8) as threads:
+    with ThreadPoolExecutor(16) as threads:
         found = list(threads.map(bi_encoder.encode_document, texts * 3))
         scored = list(threads.map(lambda b: cross_encoder.predict([(QUERY, text) for text in b]), texts * 3))
     for i, vectors in enumerate(found):

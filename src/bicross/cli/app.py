@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 import bicross
-from bicross.cli import index, info, models, score, search
+from bicross.cli import index, info, models, quantise, score, search
 from bicross.errors import BicrossError, UsageError
 
 app = typer.Typer(
@@ -23,6 +23,7 @@ app.command("search")(search.search)
 app.command("info")(info.info)
 app.command("score")(score.score)
 app.command("models")(models.models)
+app.command("quantise")(quantise.quantise)
 
 
 def _version(wanted: bool) -> None:

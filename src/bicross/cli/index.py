@@ -17,6 +17,10 @@ def index(
     chunk_tokens: Annotated[
         int | None, typer.Option("--chunk-tokens", help="The most tokens in a chunk [default: what the model reads].")
     ] = None,
+    device: Annotated[str, typer.Option("--device", help="cpu, cuda, cuda:1 …")] = "cpu",
+    precision: Annotated[
+        str | None, typer.Option("--precision", help="auto, f32, bf16 or int8 [default: as the index was made].")
+    ] = None,
 ) -> None:
     """Read documents, chunk and embed them, and store them in an index.
 
@@ -33,7 +37,7 @@ def index(
             raise UsageError(f"{path}: no such file or folder")
     started, safe = perf_counter(), 0
     console = Console(stderr=True)
-    with open_or_create(into, model, chunk_tokens=chunk_tokens) as opened:
+    with open_or_create(into, model, chunk_tokens=chunk_tokens, device=device, precision=precision) as opened:
         try:
             with console.status("Indexing …") as status:
 

@@ -29,6 +29,10 @@ def search(
     queries: Annotated[
         Path | None, typer.Option("--queries", help="A .jsonl file of queries (_id, text) in place of QUERY.")
     ] = None,
+    device: Annotated[str, typer.Option("--device", help="cpu, cuda, cuda:1 …")] = "cpu",
+    precision: Annotated[
+        str, typer.Option("--precision", help="Of the cross-encoder: auto, f32, bf16 or int8.")
+    ] = "auto",
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object a line and hit.")] = False,
     explain: Annotated[bool, typer.Option("--explain", help="Every stage's score, rank and cost.")] = False,
 ) -> None:
@@ -45,8 +49,9 @@ def search(
     if query is not None and not query.strip():
         raise UsageError("the query is empty")
     asked = [(None, query)] if query is not None else list(_read_queries(queries))
-    with open(index, model) as opened:
-        reranker = CrossEncoder(cross_encoder or DEFAULT_CROSS_ENCODER) if rerank else None
+    with open(index, model, device=device) as opened:
+        name = cross_encoder or DEFAULT_CROSS_ENCODER
+        reranker = CrossEncoder(name, device=device, precision=precision) if rerank else None
         searcher = Searcher(opened, reranker)
         for query_id, text in asked:
             result = searcher.search(text or "", top_k=top_k, candidates=candidates)

@@ -2,23 +2,57 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
+from itertools import chain, islice
+from typing import TypeVar
 
 import numpy as np
 import numpy.typing as npt
 
-from bicross.encoders.engines.openvino import Batch, OpenVinoEngine
+from bicross.encoders.engines import Engine
 from bicross.encoders.tokenising import Tokenised
 
-#: Tokens in one batch, padding included. Larger batches leave the caches of a CPU, smaller ones starve its cores.
-TOKEN_BUDGET = 2048
-
-#: Texts that are tokenised at a time: bounds the memory of long work, leaves enough to sort by length.
+#: Texts, and characters of them, that are tokenised at a time: bounds the memory of long work, leaves enough to sort.
 WINDOW = 4096
+WINDOW_CHARACTERS = 8_000_000
+
+In = TypeVar("In")
+Out = TypeVar("Out")
 
 
-def plan_batches(lengths: Sequence[int], budget: int = TOKEN_BUDGET) -> list[list[int]]:
+def windows(items: Iterable[In], characters: Callable[[In], int]) -> Iterator[list[In]]:
+    """Cut a stream into lists of at most ``WINDOW`` items, or about ``WINDOW_CHARACTERS`` characters."""
+    window: list[In] = []
+    size = 0
+    for item in items:
+        window.append(item)
+        size += characters(item)
+        if len(window) == WINDOW or size >= WINDOW_CHARACTERS:
+            yield window
+            window, size = [], 0
+    if window:
+        yield window
+
+
+def one_ahead(work: Callable[[In], Out], items: Iterable[In]) -> Iterator[Out]:
+    """``work(item)`` for each item; the next is worked on in a second thread while the caller uses the last."""
+    source = iter(items)
+    start = list(islice(source, 2))
+    if len(start) < 2:  # a query: not worth a thread
+        yield from map(work, start)
+        return
+    with ThreadPoolExecutor(1, thread_name_prefix="bicross-tokenise") as thread:
+        ready: Future[Out] = thread.submit(work, start[0])
+        for item in chain(start[1:], source):
+            following = thread.submit(work, item)
+            yield ready.result()
+            ready = following
+        yield ready.result()
+
+
+def plan_batches(lengths: Sequence[int], budget: int) -> list[list[int]]:
     """Positions grouped so that ``len(batch) * longest in it <= budget`` (a longer text goes alone); longest first."""
     batches: list[list[int]] = []
     for position in sorted(range(len(lengths)), key=lambda i: (-lengths[i], i)):
@@ -30,39 +64,21 @@ def plan_batches(lengths: Sequence[int], budget: int = TOKEN_BUDGET) -> list[lis
     return batches
 
 
-def padded(items: Sequence[Tokenised], pad_id: int) -> Batch:
-    """The arrays of one batch, padded on the right to its longest text."""
-    shape = (len(items), max(len(item) for item in items))
-    ids, mask, types = np.full(shape, pad_id, np.int64), np.zeros(shape, np.int64), np.zeros(shape, np.int64)
-    for row, item in enumerate(items):
-        ids[row, : len(item)] = item.ids
-        mask[row, : len(item)] = 1
-        types[row, : len(item)] = item.types
-    return {"input_ids": ids, "attention_mask": mask, "token_type_ids": types}
-
-
 def run_in_batches(
-    engine: OpenVinoEngine,
-    items: Sequence[Tokenised],
-    pad_id: int,
-    advance: Callable[[int], None] = lambda count: None,
+    engine: Engine, items: Sequence[Tokenised], advance: Callable[[int], None] = lambda count: None
 ) -> npt.NDArray[np.float32]:
-    """Run every item through the engine; rows come back in the order of ``items``.
+    """Run every item through the engine: float32 (items, engine.width), rows in the order of ``items``.
 
     Args:
         engine: Gives one row per item.
-        items: At least one.
-        pad_id: Token id of padding.
+        items: The texts or pairs.
         advance: Called with the number of items done after each batch.
     """
-    plan = plan_batches([len(item) for item in items])
-    batches: Iterator[Batch] = (padded([items[i] for i in positions], pad_id) for positions in plan)
-    rows: npt.NDArray[np.float32] | None = None
+    plan = plan_batches([len(item) for item in items], engine.token_budget)
+    rows = np.empty((len(items), engine.width), np.float32)
+    batches = ([items[i] for i in positions] for positions in plan)
     with closing(engine.run(batches)) as outputs:  # whatever happens here, the engine gets its requests back
         for positions, output in zip(plan, outputs, strict=True):
-            if rows is None:
-                rows = np.empty((len(items), *output.shape[1:]), np.float32)
             rows[positions] = output
             advance(len(positions))
-    assert rows is not None  # items is not empty
     return rows

@@ -2,24 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sized
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, overload
 
 import numpy as np
 import numpy.typing as npt
 
-from bicross.encoders.batching import WINDOW, run_in_batches
-from bicross.encoders.engines import OpenVinoEngine, resolve_precision
-from bicross.encoders.folder import read_config, read_json, read_weights, token_limit
-from bicross.encoders.graphs import POOLINGS, embedding_graph
+from bicross.encoders.batching import one_ahead, run_in_batches, windows
+from bicross.encoders.building import build_engine, positions
+from bicross.encoders.compact import CompactEmbeddings, Compaction, compact
+from bicross.encoders.engines import Head
+from bicross.encoders.folder import read_config, read_json, read_pooling, token_limit
+from bicross.encoders.int8 import layers_sha256
 from bicross.encoders.loading import DEFAULT_BI_ENCODER, find_model, weights_sha256
 from bicross.encoders.progress import progress
-from bicross.encoders.tokenising import TextTokeniser
-from bicross.errors import ModelError, UsageError
+from bicross.encoders.tokenising import TextTokeniser, Tokenised
+from bicross.errors import UsageError
 
 Vectors = npt.NDArray[np.float32]
+
+#: One text, several, or a stream of them.
+Texts = str | Iterable[str]
 
 
 @dataclass(frozen=True)
@@ -29,35 +34,47 @@ class Encoded:
     Attributes:
         embeddings: float32, (texts, dimension).
         tokens: Tokens read, special tokens included, padding not.
-        truncated: bool, (texts,): texts of which the model did not read the end.
+        lost: int64, (texts,): tokens at the end of each text that the model did not read.
     """
 
     embeddings: Vectors
     tokens: int
-    truncated: npt.NDArray[np.bool_]
+    lost: npt.NDArray[np.int64]
+
+    @property
+    def truncated(self) -> npt.NDArray[np.bool_]:
+        """bool, (texts,): texts of which the model did not read the end."""
+        return self.lost > 0
 
 
 class BiEncoder:
-    """A sentence-transformers model folder, run by OpenVINO.
+    """A sentence-transformers model folder, run by OpenVINO on the CPU or by torch on a GPU.
 
     Honours ``modules.json``: pooling (mean, cls, max), normalisation, ``max_seq_length`` and the prompts called
     ``query`` and ``document``. Safe to share between threads.
 
     Args:
         model: A name or a folder; see ``find_model``.
-        precision: ``auto`` (bf16 where the CPU computes in it, else f32), ``f32`` or ``bf16``.
+        device: ``cpu``, or ``cuda`` (``cuda:1`` …) with the extra ``gpu``.
+        precision: ``auto`` (bf16 where the machine computes in it, else f32), ``f32``, ``bf16``, or ``int8`` (CPU only;
+            calibrated when first asked for, see ``bicross.quantise``).
+        truncate_dim: Keep the first so many numbers of each embedding, for models trained for it (Matryoshka, Kusupati
+            et al. 2022); normalised again where the model normalises.
         max_tokens: Overrides the limit of the model folder; special tokens included.
         revision, local_files_only: As in ``find_model``.
 
     Raises:
         ModelNotFoundError, ModelError: See ``find_model``; or the folder holds something that cannot be built.
+        UsageError: Device, precision or ``truncate_dim`` is not to be had.
     """
 
     def __init__(
         self,
         model: str | Path = DEFAULT_BI_ENCODER,
         *,
+        device: str = "cpu",
         precision: str = "auto",
+        truncate_dim: int | None = None,
         max_tokens: int | None = None,
         revision: str | None = None,
         local_files_only: bool = False,
@@ -65,18 +82,23 @@ class BiEncoder:
         self.name = str(model)
         self.folder = find_model(model, revision=revision, local_files_only=local_files_only)
         config = read_config(self.folder)
-        pooling, normalise = _modules(self.folder)
+        pooling, normalise = read_pooling(self.folder)
         settings = read_json(self.folder / "config_sentence_transformers.json", default={})
         prompts: Mapping[str, str] = settings.get("prompts") or {}
         self.query_prompt = prompts.get("query") or ""
         self.document_prompt = prompts.get("document") or prompts.get("passage") or ""
         self.pooling = pooling
         self.normalise = normalise
-        self.dimension = int(config["hidden_size"])
-        self.precision = resolve_precision(precision)
-        self._tokenise = TextTokeniser(self.folder, token_limit(self.folder, config, max_tokens))
-        graph = embedding_graph(read_weights(self.folder), config, pooling, normalise)
-        self._engine = OpenVinoEngine(graph, self.precision)
+        self._tokenise = TextTokeniser(
+            self.folder, token_limit(self.folder, positions(self.folder, config), max_tokens)
+        )
+        head = Head("embedding", pooling, normalise)
+        self._engine = build_engine(self.folder, config, head, self._tokenise, device=device, precision=precision)
+        self.precision = self._engine.precision
+        if truncate_dim is not None and not 1 <= truncate_dim <= self._engine.width:
+            raise UsageError(f"truncate_dim is {truncate_dim}; {self.name} has {self._engine.width} dimensions")
+        self.truncate_dim = truncate_dim
+        self.dimension = truncate_dim or self._engine.width
 
     @property
     def max_tokens(self) -> int:
@@ -85,8 +107,11 @@ class BiEncoder:
 
     @property
     def identity(self) -> dict[str, Any]:
-        """What an embedding depends on. Two encoders with equal identities give comparable vectors."""
-        return {
+        """What an embedding depends on. Two encoders with equal identities give comparable vectors.
+
+        f32 and bf16 give the same but for rounding. int8 has a place here: it is a coarser model.
+        """
+        identity: dict[str, Any] = {
             "weights_sha256": weights_sha256(self.folder),
             "dimension": self.dimension,
             "pooling": self.pooling,
@@ -95,6 +120,11 @@ class BiEncoder:
             "query_prompt": self.query_prompt,
             "document_prompt": self.document_prompt,
         }
+        if self.truncate_dim is not None:
+            identity["truncate_dim"] = self.truncate_dim
+        if self.precision == "int8":
+            identity["int8_sha256"] = layers_sha256(self.folder)
+        return identity
 
     def token_spans(self, text: str) -> list[tuple[int, int]]:
         """Where each token of ``text`` starts and ends, in characters; for chunking."""
@@ -106,44 +136,113 @@ class BiEncoder:
         prompt = len(self.token_spans(self.document_prompt)) if self.document_prompt else 0
         return self.max_tokens - self._tokenise.special_tokens - prompt
 
-    def encode_query(self, queries: str | Sequence[str], *, show_progress: bool | None = None) -> Vectors:
-        """Embed queries: float32 (queries, dimension), or (dimension,) for one string. In the order given.
+    @overload
+    def encode_query(
+        self, queries: Texts, *, output: Literal["float32"] = "float32", show_progress: bool | None = None
+    ) -> Vectors: ...
+    @overload
+    def encode_query(
+        self, queries: Texts, *, output: Compaction, show_progress: bool | None = None
+    ) -> CompactEmbeddings: ...
+    def encode_query(
+        self, queries: Texts, *, output: str = "float32", show_progress: bool | None = None
+    ) -> Vectors | CompactEmbeddings:
+        """Embed queries, in the order given; see ``encode_document``."""
+        return self._encode(queries, self.query_prompt, "queries", output, show_progress)
+
+    @overload
+    def encode_document(
+        self, documents: Texts, *, output: Literal["float32"] = "float32", show_progress: bool | None = None
+    ) -> Vectors: ...
+    @overload
+    def encode_document(
+        self, documents: Texts, *, output: Compaction, show_progress: bool | None = None
+    ) -> CompactEmbeddings: ...
+    def encode_document(
+        self, documents: Texts, *, output: str = "float32", show_progress: bool | None = None
+    ) -> Vectors | CompactEmbeddings:
+        """Embed documents, in the order given.
+
+        Args:
+            documents: One text, a sequence, or a stream, of which no more than a window is held at a time.
+            output: ``float32``; or ``int8`` or ``binary``, which keep a scale for each embedding.
+            show_progress: None shows a bar on a terminal for long work.
+
+        Returns:
+            float32 (documents, dimension), or (dimension,) for one string; ``CompactEmbeddings`` for the other outputs.
 
         Raises:
-            UsageError: A query is empty.
+            UsageError: A text is empty, not a string, or no valid Unicode; the message names it.
         """
-        return self._as_given(queries, self.encode(queries, self.query_prompt, "queries", show_progress).embeddings)
-
-    def encode_document(self, documents: str | Sequence[str], *, show_progress: bool | None = None) -> Vectors:
-        """Embed documents: float32 (documents, dimension), or (dimension,) for one string. In the order given."""
-        encoded = self.encode(documents, self.document_prompt, "documents", show_progress)
-        return self._as_given(documents, encoded.embeddings)
+        return self._encode(documents, self.document_prompt, "documents", output, show_progress)
 
     def encode(
         self,
-        texts: str | Sequence[str],
+        texts: Texts,
         prompt: str = "",
         label: str = "texts",
         show_progress: bool | None = None,
         advance: Callable[[int], None] | None = None,
     ) -> Encoded:
-        """Embed texts behind a prompt, and say what it took; ``encode_query`` and ``encode_document`` call this."""
-        listed = [texts] if isinstance(texts, str) else list(texts)
-        for position, text in enumerate(listed):
-            if not isinstance(text, str):
-                raise UsageError(f"{label}[{position}] is {type(text).__name__}, not a string")
-            if label == "queries" and not text.strip():
-                raise UsageError("the query is empty" if len(listed) == 1 else f"queries[{position}] is empty")
-        if not listed:
-            return Encoded(np.empty((0, self.dimension), np.float32), 0, np.empty(0, np.bool_))
-        rows, tokens, truncated = [], 0, []
-        with progress(f"Encoding {label}", len(listed), show_progress) as bar:
-            for start in range(0, len(listed), WINDOW):
-                items = self._tokenise([prompt + text for text in listed[start : start + WINDOW]])
-                rows.append(run_in_batches(self._engine, items, self._tokenise.pad_id, advance or bar))
-                tokens += sum(map(len, items))
-                truncated += [item.truncated for item in items]
-        return Encoded(np.concatenate(rows), tokens, np.array(truncated))
+        """Embed texts behind a prompt, and say what it took."""
+        rows, lost, tokens = [], [], 0
+        for block in self.encode_stream(texts, prompt, label, show_progress, advance):
+            rows.append(block.embeddings)
+            lost.append(block.lost)
+            tokens += block.tokens
+        return Encoded(_gather(rows, (0, self.dimension), np.float32), tokens, _gather(lost, (0,), np.int64))
+
+    def encode_stream(
+        self,
+        texts: Texts,
+        prompt: str = "",
+        label: str = "texts",
+        show_progress: bool | None = None,
+        advance: Callable[[int], None] | None = None,
+    ) -> Iterator[Encoded]:
+        """As ``encode``, a window of texts at a time: for more embeddings than memory holds."""
+        source = [texts] if isinstance(texts, str) else texts
+        if not isinstance(source, Iterable):
+            raise UsageError(f"{label} are {type(texts).__name__}, not strings")
+        total = len(source) if isinstance(source, Sized) else None
+
+        def tokenised(window: list[tuple[int, str]]) -> list[Tokenised]:
+            first = window[0][0]
+            return self._tokenise.texts([prompt + text for _, text in window], lambda i: f"{label}[{first + i}]")
+
+        with progress(f"Encoding {label}", total, show_progress) as bar:
+            checked = ((i, _checked(text, i, label, total)) for i, text in enumerate(source))
+            for items in one_ahead(tokenised, windows(checked, lambda item: len(item[1]))):
+                rows = run_in_batches(self._engine, items, advance or bar)
+                lost = np.array([item.lost for item in items], dtype=np.int64)
+                yield Encoded(self._shortened(rows), sum(map(len, items)), lost)
+
+    def _encode(
+        self, texts: Texts, prompt: str, label: str, output: str, show_progress: bool | None
+    ) -> Vectors | CompactEmbeddings:
+        if output == "float32":
+            vectors = self.encode(texts, prompt, label, show_progress).embeddings
+            return np.asarray(vectors[0]) if isinstance(texts, str) else vectors
+        empty = compact(np.empty((0, self.dimension), np.float32), output)  # refuses an unknown output before the work
+        values, scales = [], []
+        for block in self.encode_stream(texts, prompt, label, show_progress):
+            small = compact(block.embeddings, output)
+            values.append(small.values)
+            scales.append(small.scale)
+        return CompactEmbeddings(
+            _gather(values, empty.values.shape, empty.values.dtype),
+            _gather(scales, (0,), np.float32),
+            self.dimension,
+            empty.kind,
+        )
+
+    def _shortened(self, rows: Vectors) -> Vectors:
+        if self.dimension == self._engine.width:
+            return rows
+        short = np.ascontiguousarray(rows[:, : self.dimension])
+        if self.normalise:
+            short /= np.maximum(np.linalg.norm(short, axis=1, keepdims=True), 1e-12)
+        return short
 
     @staticmethod
     def similarity(a: Vectors, b: Vectors) -> Vectors:
@@ -153,40 +252,26 @@ class BiEncoder:
         right /= np.maximum(np.linalg.norm(right, axis=1, keepdims=True), 1e-12)
         return np.asarray(left @ right.T)
 
-    @staticmethod
-    def _as_given(texts: str | Sequence[str], vectors: Vectors) -> Vectors:
-        return np.asarray(vectors[0]) if isinstance(texts, str) else vectors
+
+def _checked(text: object, position: int, label: str, total: int | None) -> str:
+    if not isinstance(text, str):
+        raise UsageError(f"{label}[{position}] is {type(text).__name__}, not a string")
+    if not text.strip():
+        raise UsageError(
+            "the query is empty" if (label, total) == ("queries", 1) else f"{label}[{position}] is empty; leave it out"
+        )
+    return text
 
 
-def _modules(folder: Path) -> tuple[str, bool]:
-    """(pooling, normalise) of a sentence-transformers folder; mean and True for a bare transformer."""
-    modules = read_json(folder / "modules.json", default=[])
-    if not modules:
-        return "mean", True
-    pooling, normalise = "", False
-    for module in modules:
-        kind = module["type"].rsplit(".", 1)[-1]
-        if kind == "Pooling":
-            pooling = _pooling(read_json(folder / module["path"] / "config.json"), folder)
-        elif kind == "Normalize":
-            normalise = True
-        elif kind != "Transformer":
-            raise ModelError(f"{folder / 'modules.json'}: module {kind!r} is not supported")
-    if not pooling:
-        raise ModelError(f"{folder / 'modules.json'}: there is no pooling module")
-    return pooling, normalise
-
-
-def _pooling(config: Mapping[str, Any], folder: Path) -> str:
-    if not config.get("include_prompt", True):
-        raise ModelError(f"{folder}: pooling that leaves out the prompt is not supported")
-    if "pooling_mode" in config:  # newer folders name it; a list means several, joined
-        modes = config["pooling_mode"]
-        chosen = [modes] if isinstance(modes, str) else list(modes)
-    else:
-        names = {"cls": "cls_token", "mean": "mean_tokens", "max": "max_tokens", "weighted": "weightedmean_tokens",
-                 "sqrt": "mean_sqrt_len_tokens", "last": "lasttoken"}  # fmt: skip
-        chosen = [mode for mode, key in names.items() if config.get(f"pooling_mode_{key}")]
-    if len(chosen) != 1 or chosen[0] not in POOLINGS:
-        raise ModelError(f"{folder}: pooling {'+'.join(chosen) or 'none'} is not supported; mean, cls and max are")
-    return str(chosen[0])
+def _gather(blocks: list[npt.NDArray[Any]], empty: tuple[int, ...], dtype: npt.DTypeLike) -> npt.NDArray[Any]:
+    """The blocks behind each other. Each is let go once it is copied, so that memory holds them about once."""
+    if len(blocks) == 1:
+        return blocks[0]
+    whole = np.empty((sum(map(len, blocks)), *empty[1:]), dtype)
+    start = 0
+    blocks.reverse()
+    while blocks:
+        block = blocks.pop()
+        whole[start : start + len(block)] = block
+        start += len(block)
+    return whole

@@ -10,17 +10,21 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 
-from bicross.encoders.batching import WINDOW, run_in_batches
+from bicross.encoders.activation import activated, activation_of
+from bicross.encoders.batching import WINDOW, one_ahead, run_in_batches
+from bicross.encoders.building import build_engine, positions
 from bicross.encoders.calibration import read_calibration
-from bicross.encoders.engines import OpenVinoEngine, resolve_precision
-from bicross.encoders.folder import read_config, read_weights, token_limit
-from bicross.encoders.graphs import logit_graph
+from bicross.encoders.engines import Head
+from bicross.encoders.folder import read_config, token_limit
 from bicross.encoders.loading import DEFAULT_CROSS_ENCODER, find_model, weights_sha256
 from bicross.encoders.progress import progress
-from bicross.encoders.tokenising import TextTokeniser
-from bicross.errors import ModelError, UsageError
+from bicross.encoders.tokenising import ON_LONG, OnLong, TextTokeniser, Tokenised
+from bicross.errors import UsageError
 
 Scores = npt.NDArray[np.float32]
+
+#: What ``predict`` returns: raw logits, calibrated relevance, or the logits through the model's own activation.
+ScoreKind = Literal["logit", "relevance", "activated"]
 
 
 @dataclass(frozen=True)
@@ -28,14 +32,19 @@ class Scored:
     """Logits with what it took to make them.
 
     Attributes:
-        logits: float32, (pairs,): what every order is made from.
+        logits: float32, (pairs,): what every order is made from; (pairs, labels) for a model with several labels.
         tokens: Tokens read, special tokens included, padding not.
-        truncated: bool, (pairs,): pairs of which the model did not read the end.
+        lost: int64, (pairs,): tokens of each pair, of query and document together, that the model did not read.
     """
 
     logits: Scores
     tokens: int
-    truncated: npt.NDArray[np.bool_]
+    lost: npt.NDArray[np.int64]
+
+    @property
+    def truncated(self) -> npt.NDArray[np.bool_]:
+        """bool, (pairs,): pairs of which the model did not read all."""
+        return self.lost > 0
 
 
 @dataclass(frozen=True)
@@ -48,39 +57,55 @@ class Ranked:
 
 
 class CrossEncoder:
-    """A ``BertForSequenceClassification`` folder with one label, run by OpenVINO. Safe to share between threads.
+    """A sequence classification folder, run by OpenVINO on the CPU or by torch on a GPU. Threads may share it.
+
+    Models with one label order documents. Those with several (entailment, for one) give their logits by ``predict``.
 
     Args:
         model: A name or a folder; see ``find_model``.
-        precision: ``auto`` (bf16 where the CPU computes in it, else f32), ``f32`` or ``bf16``. Logits are float32.
+        device: ``cpu``, or ``cuda`` (``cuda:1`` …) with the extra ``gpu``.
+        precision: ``auto`` (bf16 where the machine computes in it, else f32), ``f32``, ``bf16``, or ``int8`` (CPU only;
+            calibrated when first asked for, see ``bicross.quantise``). Logits are float32.
         max_tokens: Overrides the limit of the model folder; query, document and special tokens together.
+        on_long: What happens to a pair beyond the limit. ``truncate`` cuts the document, and the query to a quarter of
+            the limit; ``error`` refuses the pair; ``max_passage`` reads the whole document in overlapping passages and
+            takes the highest logit (MaxP, Dai and Callan 2019), which costs a scoring each.
         revision, local_files_only: As in ``find_model``.
 
     Raises:
-        ModelNotFoundError, ModelError: See ``find_model``; or the model has several labels, or cannot be built.
+        ModelNotFoundError, ModelError: See ``find_model``; or the folder holds something that cannot be built.
+        UsageError: Device, precision or ``on_long`` is unknown or not to be had.
     """
 
     def __init__(
         self,
         model: str | Path = DEFAULT_CROSS_ENCODER,
         *,
+        device: str = "cpu",
         precision: str = "auto",
         max_tokens: int | None = None,
+        on_long: OnLong = "truncate",
         revision: str | None = None,
         local_files_only: bool = False,
     ) -> None:
+        if on_long not in ON_LONG:
+            raise UsageError(f"on_long {on_long!r} is unknown; choose one of {', '.join(ON_LONG)}")
+        self.on_long: OnLong = on_long
         self.name = str(model)
         self.folder = find_model(model, revision=revision, local_files_only=local_files_only)
-        config = read_config(self.folder)
-        weights = read_weights(self.folder)
-        if "classifier.weight" not in weights:
-            raise ModelError(f"{self.folder}: no classification head; this is not a cross-encoder")
-        if (labels := weights["classifier.weight"].shape[0]) != 1:
-            raise ModelError(f"{self.folder}: the model gives {labels} labels a pair; an order needs exactly one")
+        self._config = read_config(self.folder)
         self.calibration, self.fusion = read_calibration(self.folder)
-        self.precision = resolve_precision(precision)
-        self._tokenise = TextTokeniser(self.folder, token_limit(self.folder, config, max_tokens))
-        self._engine = OpenVinoEngine(logit_graph(weights, config), self.precision)
+        limit = token_limit(self.folder, positions(self.folder, self._config), max_tokens)
+        self._tokenise = TextTokeniser(self.folder, limit)
+        self._engine = build_engine(
+            self.folder, self._config, Head("logits"), self._tokenise, device=device, precision=precision
+        )
+        self.precision = self._engine.precision
+
+    @property
+    def labels(self) -> int:
+        """Numbers that the model gives a pair."""
+        return self._engine.width
 
     @property
     def max_tokens(self) -> int:
@@ -95,44 +120,79 @@ class CrossEncoder:
         self,
         pairs: Sequence[tuple[str, str]],
         *,
-        scores: Literal["logit", "relevance"] = "logit",
+        scores: ScoreKind = "logit",
         show_progress: bool | None = None,
     ) -> Scores:
-        """Score (query, document) pairs: float32 (pairs,), in the order given.
+        """Score (query, document) pairs, in the order given.
 
         Args:
             pairs: Each a query and a document.
             scores: ``logit`` for the raw output, which is what to sort by; ``relevance`` for a number between 0 and 1:
-                the calibrated probability where the model folder has a calibration, else the logistic function.
+                the calibrated probability where the model folder has a calibration, else the logistic function;
+                ``activated`` for the logit through the activation that the model's configuration names, applied once,
+                which is what ``predict`` of sentence-transformers returns.
             show_progress: None shows a bar on a terminal for long work.
 
+        Returns:
+            float32 (pairs,); (pairs, labels) for a model with several labels.
+
         Raises:
-            UsageError: A query is empty, or a pair is not two strings.
+            UsageError: A text is empty, a pair is not two strings or, with ``on_long="error"``, too long; or relevance
+                is asked of a model with several labels.
+            ModelError: ``activated`` is asked of a model that names an activation that bicross does not know.
         """
-        logits = self.score(pairs, show_progress=show_progress).logits
-        return self.relevance(logits) if scores == "relevance" else logits
+        if scores == "relevance":
+            self.check_orders()
+        return self._shown(self.score(pairs, show_progress=show_progress).logits, scores)
+
+    def check_orders(self) -> None:
+        """Make sure that this model can order documents.
+
+        Raises:
+            UsageError: It gives several labels a pair.
+        """
+        if self.labels != 1:
+            raise UsageError(
+                f"{self.name} gives {self.labels} labels a pair, and none of them says how relevant a document is; "
+                "to rank, choose a cross-encoder with one label; predict returns the logits of all labels"
+            )
 
     def relevance(self, logits: Scores) -> Scores:
         """Relevance between 0 and 1 for logits of this model."""
         return self.calibration(logits)
 
+    def _shown(self, logits: Scores, scores: ScoreKind) -> Scores:
+        """What is asked for, made from the logits, once."""
+        match scores:
+            case "logit":
+                return logits
+            case "relevance":
+                return self.relevance(logits)
+            case "activated":
+                return activated(logits, activation_of(self._config, self.labels, self.folder))
+        raise UsageError(f"scores {scores!r} is unknown; choose logit, relevance or activated")
+
     def score(self, pairs: Sequence[tuple[str, str]], *, show_progress: bool | None = None) -> Scored:
-        """Logits of the pairs, with the tokens read and the pairs that were cut; ``predict`` calls this."""
-        for position, pair in enumerate(pairs):
-            if isinstance(pair, str) or len(pair) != 2 or not all(isinstance(text, str) for text in pair):
-                raise UsageError(f"pairs[{position}] is not a pair of two strings")
-            if not pair[0].strip():
-                raise UsageError(f"the query of pairs[{position}] is empty")
-        if not pairs:
-            return Scored(np.empty(0, np.float32), 0, np.empty(0, np.bool_))
-        rows, tokens, truncated = [], 0, []
-        with progress("Scoring pairs", len(pairs), show_progress) as advance:
-            for start in range(0, len(pairs), WINDOW):
-                items = self._tokenise([(query, document) for query, document in pairs[start : start + WINDOW]])
-                rows.append(run_in_batches(self._engine, items, self._tokenise.pad_id, advance)[:, 0])
+        """Logits of the pairs, with the tokens read and what was cut; ``predict`` calls this."""
+        if isinstance(pairs, str):
+            raise UsageError("pairs is one string; give a list of (query, document) pairs")
+        listed = [_checked(pair, position) for position, pair in enumerate(pairs)]
+        logits = np.full((len(listed), self.labels), -np.inf, np.float32)
+        lost = np.zeros(len(listed), np.int64)
+        tokens = 0
+
+        def tokenised(start: int) -> tuple[int, list[Tokenised], npt.NDArray[np.int64]]:
+            window = listed[start : start + WINDOW]
+            items, owners = self._tokenise.pairs(window, self.on_long, lambda i: f"pairs[{start + i}]")
+            return start, items, start + owners
+
+        with progress("Scoring pairs", len(listed), show_progress) as advance:
+            for start, items, owners in one_ahead(tokenised, range(0, len(listed), WINDOW)):
+                np.maximum.at(logits, owners, run_in_batches(self._engine, items))
+                lost[owners] = [item.lost for item in items]
                 tokens += sum(map(len, items))
-                truncated += [item.truncated for item in items]
-        return Scored(np.concatenate(rows), tokens, np.array(truncated))
+                advance(min(WINDOW, len(listed) - start))
+        return Scored(logits[:, 0] if self.labels == 1 else logits, tokens, lost)
 
     def rank(
         self,
@@ -141,7 +201,7 @@ class CrossEncoder:
         *,
         top_k: int | None = None,
         return_documents: bool = False,
-        scores: Literal["logit", "relevance"] = "logit",
+        scores: ScoreKind = "logit",
     ) -> list[Ranked]:
         """Order documents for a query, best first, by the logit; equal logits keep the order given.
 
@@ -153,11 +213,24 @@ class CrossEncoder:
             scores: What ``score`` of a result is; see ``predict``.
 
         Raises:
-            UsageError: The query is empty or ``top_k`` is below 1.
+            UsageError: A text is empty, ``top_k`` is below 1, or the model gives several labels a pair.
         """
+        self.check_orders()
         if top_k is not None and top_k < 1:
             raise UsageError(f"top_k is {top_k}; it must be 1 or more")
         logits = self.predict([(query, document) for document in documents])
-        shown = self.relevance(logits) if scores == "relevance" else logits
+        shown = self._shown(logits, scores)
         order = np.argsort(-logits, kind="stable")[:top_k]
         return [Ranked(int(i), float(shown[i]), documents[i] if return_documents else None) for i in order]
+
+
+def _checked(pair: object, position: int) -> tuple[str, str]:
+    if isinstance(pair, str) or not isinstance(pair, Sequence) or len(pair) != 2:
+        raise UsageError(f"pairs[{position}] is not a pair of two strings")
+    query, document = pair
+    for text, what in ((query, "query"), (document, "document")):
+        if not isinstance(text, str):
+            raise UsageError(f"the {what} of pairs[{position}] is {type(text).__name__}, not a string")
+        if not text.strip():
+            raise UsageError(f"the {what} of pairs[{position}] is empty")
+    return query, document

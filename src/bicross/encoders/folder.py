@@ -7,13 +7,23 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import numpy.typing as npt
-from safetensors import SafetensorError
-from safetensors.numpy import load_file
+from safetensors import SafetensorError, deserialize, safe_open
 
+from bicross.encoders.families import FAMILIES
 from bicross.errors import ModelError, UsageError
 
-_NUMBERS = ("hidden_size", "num_hidden_layers", "num_attention_heads", "max_position_embeddings")
+POOLINGS = ("mean", "cls", "max")
+
+#: The files that a model may be in, the best first.
+WEIGHTS = (
+    "model.safetensors",
+    "openvino/openvino_model.xml",
+    "openvino_model.xml",
+    "onnx/model.onnx",
+    "model.onnx",
+)
 
 
 def read_json(path: Path, default: Any = None) -> Any:
@@ -33,37 +43,73 @@ def read_json(path: Path, default: Any = None) -> Any:
 
 
 def read_config(folder: Path) -> dict[str, Any]:
-    """``config.json`` of a model that can be built.
+    """``config.json`` of a model.
 
     Raises:
-        ModelError: Another architecture than BERT, or a number that is needed is missing.
+        ModelError: It is missing, broken, or no object.
     """
     config = read_json(folder / "config.json")
-    kind = config.get("model_type") if isinstance(config, dict) else None
-    if kind != "bert":
-        raise ModelError(f"{folder}: model_type {kind!r} cannot be built; this version builds BERT models")
-    for name in _NUMBERS:
-        if not isinstance(config.get(name), int):
-            raise ModelError(f"{folder / 'config.json'}: {name} is missing or not a number")
-    return dict(config)
+    if not isinstance(config, dict):
+        raise ModelError(f"{folder / 'config.json'}: not a JSON object")
+    return config
 
 
-def read_weights(folder: Path) -> dict[str, npt.NDArray[Any]]:
-    """Tensors by name.
+def find_weights(folder: Path) -> Path | None:
+    """The file with the model: ``model.safetensors``, or an OpenVINO or ONNX file; None where there is none.
+
+    An OpenVINO or ONNX file comes first for an architecture that bicross does not build.
+    """
+    files = [file for file in (folder / name for name in WEIGHTS) if file.is_file()]
+    if len(files) > 1 and files[0].suffix == ".safetensors":
+        kind = read_json(folder / "config.json", default={}).get("model_type")
+        return files[0] if kind in FAMILIES else files[1]
+    return files[0] if files else None
+
+
+def weights_file(folder: Path) -> Path:
+    """As ``find_weights``.
 
     Raises:
-        ModelError: The file is cut short or damaged, or stored in a type that numpy does not have.
+        ModelError: There is none.
     """
-    file = folder / "model.safetensors"
+    if file := find_weights(folder):
+        return file
+    pickled = folder / "pytorch_model.bin"
+    advice = "convert pytorch_model.bin with save_pretrained of transformers" if pickled.is_file() else "fetch it again"
+    raise ModelError(f"{folder}: no {WEIGHTS[0]}, no OpenVINO and no ONNX file; {advice}")
+
+
+def read_weights(file: Path) -> dict[str, npt.NDArray[Any]]:
+    """Tensors of a safetensors file by name, in the type they are stored in; bf16 comes as float32.
+
+    Raises:
+        ModelError: The file is cut short or damaged, or holds a type that numpy does not have.
+    """
+    tensors: dict[str, npt.NDArray[Any]] = {}
     try:
-        return dict(load_file(file))
+        with safe_open(file, framework="numpy") as stored:
+            halves = [name for name in stored.keys() if stored.get_slice(name).get_dtype() == "BF16"]  # noqa: SIM118
+            tensors = {name: stored.get_tensor(name) for name in stored.keys() if name not in halves}  # noqa: SIM118
+        if halves:
+            tensors |= _bf16(file, set(halves))
     except SafetensorError as error:
         raise ModelError(f"{file}: damaged ({error}); fetch the model again") from None
     except TypeError as error:
         raise ModelError(f"{file}: cannot be read ({error}); save the weights in float32 or float16") from None
+    return tensors
 
 
-def token_limit(folder: Path, config: Mapping[str, Any], wanted: int | None = None) -> int:
+def _bf16(file: Path, names: set[str]) -> dict[str, npt.NDArray[np.float32]]:
+    """Tensors in bf16, which numpy lacks: the upper half of a float32."""
+    wanted = {}
+    for name, stored in deserialize(file.read_bytes()):  # type: ignore[no-untyped-call]
+        if name in names:
+            upper = np.frombuffer(stored["data"], dtype="<u2").astype(np.uint32) << 16
+            wanted[name] = upper.view(np.float32).reshape(stored["shape"])
+    return wanted
+
+
+def token_limit(folder: Path, positions: int, wanted: int | None = None) -> int:
     """Tokens that a model reads, special tokens included: its own setting or ``wanted``, never beyond its positions.
 
     The setting is ``max_seq_length`` of ``sentence_bert_config.json``, or in folders of newer versions of
@@ -74,7 +120,44 @@ def token_limit(folder: Path, config: Mapping[str, Any], wanted: int | None = No
     """
     if wanted is not None and wanted < 8:
         raise UsageError(f"max_tokens is {wanted}; a model needs at least 8")
-    positions = int(config["max_position_embeddings"])
     own = read_json(folder / "sentence_bert_config.json", default={}).get("max_seq_length")
     tokeniser = read_json(folder / "tokenizer_config.json", default={}).get("model_max_length")
     return min(int(wanted or own or tokeniser or positions), positions)
+
+
+def read_pooling(folder: Path) -> tuple[str, bool]:
+    """(pooling, normalise) of a sentence-transformers folder; mean and True for a bare transformer.
+
+    Raises:
+        ModelError: The folder has a module or a pooling that bicross does not know.
+    """
+    modules = read_json(folder / "modules.json", default=[])
+    if not modules:
+        return "mean", True
+    pooling, normalise = "", False
+    for module in modules:
+        kind = module["type"].rsplit(".", 1)[-1]
+        if kind == "Pooling":
+            pooling = _pooling(read_json(folder / module["path"] / "config.json"), folder)
+        elif kind == "Normalize":
+            normalise = True
+        elif kind != "Transformer":
+            raise ModelError(f"{folder / 'modules.json'}: module {kind!r} is not supported")
+    if not pooling:
+        raise ModelError(f"{folder / 'modules.json'}: there is no pooling module")
+    return pooling, normalise
+
+
+def _pooling(config: Mapping[str, Any], folder: Path) -> str:
+    if not config.get("include_prompt", True):
+        raise ModelError(f"{folder}: pooling that leaves out the prompt is not supported")
+    if "pooling_mode" in config:  # newer folders name it; a list means several, joined
+        modes = config["pooling_mode"]
+        chosen = [modes] if isinstance(modes, str) else list(modes)
+    else:
+        names = {"cls": "cls_token", "mean": "mean_tokens", "max": "max_tokens", "weighted": "weightedmean_tokens",
+                 "sqrt": "mean_sqrt_len_tokens", "last": "lasttoken"}  # fmt: skip
+        chosen = [mode for mode, key in names.items() if config.get(f"pooling_mode_{key}")]
+    if len(chosen) != 1 or chosen[0] not in POOLINGS:
+        raise ModelError(f"{folder}: pooling {'+'.join(chosen) or 'none'} is not supported; mean, cls and max are")
+    return str(chosen[0])

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
+from bicross.encoders.folder import find_weights, weights_file
 from bicross.errors import ModelError, ModelNotFoundError
 
 DEFAULT_BI_ENCODER = "all-MiniLM-L6-v2"
@@ -24,6 +25,9 @@ _OTHER_SPELLING = {f"ms-marco-MiniLM-L-{layers}-v2": f"ms-marco-MiniLM-L{layers}
 
 #: What a model folder needs; other weight formats on the hub are not downloaded.
 _WANTED_FILES = ("*.json", "*.txt", "*.model", "model.safetensors")
+
+#: Where a repository has no such weights, what is tried next.
+_OTHER_FILES = ("openvino/openvino_model.*", "openvino_model.*", "onnx/model.onnx*", "model.onnx*")
 
 _SHIPPED = Path(__file__).parent.parent / "models"
 
@@ -123,7 +127,7 @@ def find_model(
 
 def is_model_folder(path: Path) -> bool:
     try:
-        return (path / "config.json").is_file() and (path / "model.safetensors").is_file()
+        return (path / "config.json").is_file() and find_weights(path) is not None
     except OSError:  # a name that is too long for the file system is no folder
         return False
 
@@ -155,16 +159,21 @@ def _from_hub(repository: str, revision: str | None, cache_dir: str | None, *, l
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import GatedRepoError, LocalEntryNotFoundError, RepositoryNotFoundError
 
-    try:
-        folder = Path(
+    def fetch(patterns: tuple[str, ...]) -> Path:
+        return Path(
             snapshot_download(
                 repository,
                 revision=revision,
                 cache_dir=cache_dir,
                 local_files_only=local_files_only,
-                allow_patterns=list(_WANTED_FILES),
+                allow_patterns=list(patterns),
             )
         )
+
+    try:
+        folder = fetch(_WANTED_FILES)
+        if not is_model_folder(folder) and not local_files_only:
+            folder = fetch(_OTHER_FILES)
     except LocalEntryNotFoundError as error:
         if local_files_only:
             return None
@@ -199,7 +208,14 @@ def _from_package(packaged: PackagedModel) -> Path | None:
 
 def weights_sha256(folder: Path) -> str:
     """Hex SHA-256 of the weights: the identity of a model, whatever it is called."""
-    file = folder / "model.safetensors"
+    file = weights_file(folder)
+    if file.suffix == ".xml":  # the structure; the numbers are beside it
+        file = file.with_suffix(".bin")
+    return file_sha256(file)
+
+
+def file_sha256(file: Path) -> str:
+    """Hex SHA-256 of a file; remembered until the file changes."""
     stat = file.stat()
     return _sha256(file, stat.st_mtime_ns, stat.st_size)
 

@@ -11,10 +11,12 @@ _WORTH_A_BAR = 512
 
 
 @contextmanager
-def progress(label: str, total: int, show: bool | None) -> Iterator[Callable[[int], None]]:
-    """Yield ``advance(count)``. ``show=None`` means: when standard error is a terminal and there is much to do."""
+def progress(label: str, total: int | None, show: bool | None) -> Iterator[Callable[[int], None]]:
+    """Yield ``advance(count)``. ``show=None`` means: when standard error is a terminal and there is much to do,
+    or nobody knows how much (``total`` is None).
+    """
     if show is None:
-        show = total >= _WORTH_A_BAR and sys.stderr.isatty()
+        show = (total is None or total >= _WORTH_A_BAR) and sys.stderr.isatty()
     if not show:
         yield lambda count: None
         return

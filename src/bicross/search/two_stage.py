@@ -25,9 +25,14 @@ class Searcher:
     Args:
         index: An open index.
         cross_encoder: Reranks the candidates; None leaves the order of the first stage.
+
+    Raises:
+        UsageError: The cross-encoder gives several labels a pair.
     """
 
     def __init__(self, index: LocalIndex, cross_encoder: CrossEncoder | None = None) -> None:
+        if cross_encoder is not None:
+            cross_encoder.check_orders()
         self.index = index
         self.cross_encoder = cross_encoder
 

@@ -1,5 +1,6 @@
-"""Run a graph: arrays in, arrays out."""
+"""Run a model: tokens in, arrays out."""
 
+from bicross.encoders.engines.engine import Engine, Head
 from bicross.encoders.engines.openvino import OpenVinoEngine, resolve_precision
 
-__all__ = ["OpenVinoEngine", "resolve_precision"]
+__all__ = ["Engine", "Head", "OpenVinoEngine", "resolve_precision"]

@@ -1,10 +1,10 @@
-"""The OpenVINO engine: compiled once, used by any number of threads."""
+"""The OpenVINO engine, for CPUs: compiled once, used by any number of threads."""
 
 from __future__ import annotations
 
 import queue
 from collections import deque
-from collections.abc import Generator, Iterable
+from collections.abc import Generator, Iterable, Sequence
 from contextlib import suppress
 from functools import lru_cache
 
@@ -12,46 +12,62 @@ import numpy as np
 import numpy.typing as npt
 import openvino as ov
 
+from bicross.encoders.tokenising import Tokenised
 from bicross.errors import UsageError
 
-Batch = dict[str, npt.NDArray[np.int64]]
-
-PRECISIONS = ("auto", "f32", "bf16")
+PRECISIONS = ("auto", "f32", "bf16", "int8")
 
 
 @lru_cache(maxsize=1)
-def _core() -> ov.Core:
+def core() -> ov.Core:
     return ov.Core()
 
 
 def resolve_precision(precision: str) -> str:
-    """``f32`` or ``bf16``: ``auto`` takes bf16 where the CPU computes in it.
+    """``f32``, ``bf16`` or ``int8``: ``auto`` takes bf16 where the CPU computes in it.
 
     Raises:
         UsageError: Unknown precision, or bf16 on a CPU without it (it would be emulated, slower than f32).
     """
     if precision not in PRECISIONS:
         raise UsageError(f"precision {precision!r} is unknown; choose one of {', '.join(PRECISIONS)}")
-    has_bf16 = "BF16" in _core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
     if precision == "auto":
-        return "bf16" if has_bf16 else "f32"
-    if precision == "bf16" and not has_bf16:
+        return "bf16" if _has_bf16() else "f32"
+    if precision == "bf16" and not _has_bf16():
         raise UsageError("this CPU does not compute in bf16; choose precision f32")
     return precision
+
+
+def _has_bf16() -> bool:
+    return "BF16" in core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
 
 
 class OpenVinoEngine:
     """A compiled graph with one output.
 
     Args:
-        model: The graph.
-        precision: ``f32`` or ``bf16``: what the matrix products are computed in. Outputs are float32 either way.
+        model: The graph; inputs as in ``graphs.transformer``, of which it may lack ``token_type_ids``.
+        precision: ``f32``, ``bf16``, or ``int8``: then what the graph leaves in floating point runs in ``auto``.
+        pad_id: Token id of padding.
+        width: Numbers in an output row.
     """
 
-    def __init__(self, model: ov.Model, precision: str) -> None:
+    #: Larger batches leave the caches of a core and are hard to share out between cores; smaller ones cost calls.
+    token_budget = 1024
+
+    def __init__(self, model: ov.Model, precision: str, pad_id: int, width: int) -> None:
         self.precision = precision
-        self._compiled = _core().compile_model(
-            model, "CPU", {"INFERENCE_PRECISION_HINT": precision, "PERFORMANCE_HINT": "THROUGHPUT"}
+        self.width = width
+        self._pad_id = pad_id
+        self._inputs = [next(iter(port.get_names())) for port in model.inputs]
+        # One stream a core: no core waits for another inside a layer.
+        self._compiled = core().compile_model(
+            model,
+            "CPU",
+            {
+                "INFERENCE_PRECISION_HINT": resolve_precision("auto") if precision == "int8" else precision,
+                "PERFORMANCE_HINT": "THROUGHPUT",
+            },
         )
         count = int(self._compiled.get_property("OPTIMAL_NUMBER_OF_INFER_REQUESTS"))
         # Requests are lent: each is used by one thread at a time, and a caller that finds none waits.
@@ -59,7 +75,7 @@ class OpenVinoEngine:
         for _ in range(count):
             self._idle.put(self._compiled.create_infer_request())
 
-    def run(self, batches: Iterable[Batch]) -> Generator[npt.NDArray[np.float32], None, None]:
+    def run(self, batches: Iterable[Sequence[Tokenised]]) -> Generator[npt.NDArray[np.float32], None, None]:
         """Yield the output of each batch, in order; several are under way at once where requests are idle."""
         running: deque[ov.InferRequest] = deque()
 
@@ -73,10 +89,11 @@ class OpenVinoEngine:
 
         try:
             for batch in batches:
+                inputs = padded(batch, self._pad_id)
                 while (request := self._borrow(must=not running)) is None:
                     yield finish()
                 running.append(request)
-                request.start_async(batch)
+                request.start_async({name: inputs[name] for name in self._inputs})
             while running:
                 yield finish()
         finally:
@@ -90,3 +107,14 @@ class OpenVinoEngine:
             return self._idle.get(block=must)
         except queue.Empty:
             return None
+
+
+def padded(items: Sequence[Tokenised], pad_id: int) -> dict[str, npt.NDArray[np.int64]]:
+    """The arrays of one batch, int64 (items, tokens of the longest), padded on the right."""
+    shape = (len(items), max(len(item) for item in items))
+    ids, mask, types = np.full(shape, pad_id, np.int64), np.zeros(shape, np.int64), np.zeros(shape, np.int64)
+    for row, item in enumerate(items):
+        ids[row, : len(item)] = item.ids
+        mask[row, : len(item)] = 1
+        types[row, : len(item)] = item.types
+    return {"input_ids": ids, "attention_mask": mask, "token_type_ids": types}

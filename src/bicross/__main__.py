@@ -1,0 +1,5 @@
+"""``python -m bicross`` is the command ``bicross``."""
+
+from bicross.cli import main
+
+main()
