@@ -1,8 +1,9 @@
 """Embedding documents: bicross beside what people use, on the same weights and texts, in one process, taking turns.
 
 The texts are docstrings of the running Python longer than a few lines. Fidelity is the mean cosine with the float32
-embeddings of sentence-transformers; a ratio is to its default. Prints a table, writes ``benchmarks/results/encode.json``
-(how it was measured: ``encode-about.json``) and the plot ``benchmarks/results/speed.png``.
+embeddings of sentence-transformers; a ratio is to its default. Prints a table, writes
+``benchmarks/results/encode.json`` (how it was measured: ``encode-about.json``) and the plot
+``benchmarks/results/speed.png``.
 
 Run: ``make bench``
 """
@@ -10,17 +11,14 @@ Run: ``make bench``
 from __future__ import annotations
 
 import argparse
-import os
 import tempfile
 from pathlib import Path
 
 import numpy as np
-from measuring import Row, alternate, gemm_ceiling, operations, report, technical_texts
+from measuring import Row, about_run, alternate, gemm_ceiling, report, technical_texts
 from peers import Peer, embedders
 
 from bicross import BiEncoder
-from bicross.encoders.families import architecture
-from bicross.encoders.folder import read_config
 
 
 def main() -> None:
@@ -57,20 +55,8 @@ def main() -> None:
         )
         for system, taken, vectors in zip(systems, seconds, found, strict=True)
     ]
-    config = read_config(best.folder)
-    work_done = operations(architecture(config, ""), config["intermediate_size"], lengths, False)
-    fastest = next(
-        t for s, t in zip(systems, seconds, strict=True) if (s.system, s.precision) == ("bicross", best.precision)
-    )
-    about = {
-        "texts": len(texts),
-        "tokens_per_text": round(float(np.mean(lengths)), 1),
-        "rounds": args.rounds,
-        "cores": os.cpu_count(),
-        "bf16_gemm_gflops": round(max(ceiling)),
-        "share_of_bf16_gemm": round(work_done / fastest / max(ceiling), 3),
-        "share_is_of": f"bicross {best.precision}",
-    }
+    ours_seconds = seconds[[(s.system, s.precision) for s in systems].index(("bicross", best.precision))]
+    about = about_run(best.folder, best.precision, lengths, args.rounds, ours_seconds, max(ceiling), pairs=False)
     report("encode", "embedding documents", about, rows)
 
 

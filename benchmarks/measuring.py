@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import statistics
 import sys
 from collections.abc import Callable, Sequence
@@ -13,7 +14,8 @@ from time import perf_counter
 import numpy as np
 import torch
 
-from bicross.encoders.families import Architecture
+from bicross.encoders.families import Architecture, architecture
+from bicross.encoders.folder import read_config
 
 sys.path.insert(0, str(Path(__file__).parent.parent / "examples"))
 from demo import python_documentation
@@ -78,6 +80,33 @@ def operations(shape: Architecture, inner: int, lengths: Sequence[int], first_to
     return (whole * (shape.layers - 1) + last) / 1e9
 
 
+def about_run(
+    model: Path, precision: str, lengths: Sequence[int], rounds: int, seconds: float, gflops: float, *, pairs: bool
+) -> dict[str, object]:
+    """How a benchmark was run, and how near bicross came to the machine's ceiling.
+
+    Args:
+        model: The folder.
+        precision: The one that bicross chose for itself.
+        lengths: Tokens of each text or pair.
+        rounds: How often each system ran.
+        seconds: The median of bicross in that precision.
+        gflops: The ceiling.
+        pairs: Whether the model is a cross-encoder.
+    """
+    config = read_config(model)
+    needed = operations(architecture(config, str(model)), config["intermediate_size"], lengths, pairs)
+    return {
+        "texts": len(lengths),
+        "tokens_per_text": round(float(np.mean(lengths)), 1),
+        "rounds": rounds,
+        "cores": os.cpu_count(),
+        "bf16_gemm_gflops": round(gflops),
+        "share_of_bf16_gemm": round(needed / seconds / gflops, 3),
+        "share_is_of": f"bicross {precision}",
+    }
+
+
 def report(file: str, what: str, about: dict[str, object], rows: Sequence[Row]) -> None:
     """Print the table, write the JSON, draw the plot anew from all that has been measured."""
     print(f"\n{what}: {json.dumps(about)}")
@@ -104,7 +133,7 @@ def draw() -> None:
     measured = {name: RESULTS / f"{name}.json" for name in panels if (RESULTS / f"{name}.json").is_file()}
     figure, axes = plt.subplots(1, len(measured), figsize=(5.6 * len(measured), 4.2), squeeze=False, dpi=150)
     for axis, (name, file) in zip(axes[0], measured.items(), strict=True):
-        for row in map(lambda stored: Row(**stored), json.loads(file.read_text())):
+        for row in (Row(**stored) for stored in json.loads(file.read_text())):
             ours = row.system == "bicross"
             x = max(1 - row.fidelity, 1e-6)
             colour = "#0b6e4f" if ours else "#8a8f98"

@@ -11,18 +11,15 @@ Run: ``make bench``
 from __future__ import annotations
 
 import argparse
-import os
 import tempfile
 from pathlib import Path
 
 import numpy as np
-from measuring import Row, alternate, gemm_ceiling, operations, report, technical_texts
+from measuring import Row, about_run, alternate, gemm_ceiling, report, technical_texts
 from peers import Peer, rerankers
 from scipy.stats import spearmanr
 
 from bicross import CrossEncoder
-from bicross.encoders.families import architecture
-from bicross.encoders.folder import read_config
 
 QUERY = "how do I parse a date from a string?"
 
@@ -64,20 +61,8 @@ def main() -> None:
         )
         for system, taken, scores in zip(systems, seconds, found, strict=True)
     ]
-    config = read_config(best.folder)
-    work_done = operations(architecture(config, ""), config["intermediate_size"], lengths, True)
-    fastest = next(
-        t for s, t in zip(systems, seconds, strict=True) if (s.system, s.precision) == ("bicross", best.precision)
-    )
-    about = {
-        "pairs": len(passages),
-        "tokens_per_pair": round(float(np.mean(lengths)), 1),
-        "rounds": args.rounds,
-        "cores": os.cpu_count(),
-        "bf16_gemm_gflops": round(max(ceiling)),
-        "share_of_bf16_gemm": round(work_done / fastest / max(ceiling), 3),
-        "share_is_of": f"bicross {best.precision}",
-    }
+    ours_seconds = seconds[[(s.system, s.precision) for s in systems].index(("bicross", best.precision))]
+    about = about_run(best.folder, best.precision, lengths, args.rounds, ours_seconds, max(ceiling), pairs=True)
     report("rerank", "scoring pairs", about, rows)
 
 

@@ -27,6 +27,9 @@ from bicross.errors import ModelError, UsageError
 #: Texts that are looked at; more take longer and change little.
 TEXTS = 600
 
+#: Tokens that are looked at, at most; the layers' inputs vary less than the texts do.
+TOKENS = 40_000
+
 #: Texts among which they are chosen.
 _LOOKED_AT = 20_000
 
@@ -96,7 +99,7 @@ def quantise_folder(
         raise UsageError(f"{len(chosen)} texts are too few to calibrate int8 on; give at least {FEWEST}")
     held_out = chosen[::4]
     shown = [text for i, text in enumerate(chosen) if i % 4]
-    items = _items(shown, head, tokenise, 2)
+    items = _within(_items(shown, head, tokenise, 2), TOKENS)
     with progress("Calibrating int8", shape.layers, show_progress) as advance:
         layers = int8_layers(tensors, shape, items, tokenise.pad_id, advance)
     fidelity = _fidelity(tensors, shape, head, layers, _items(held_out, head, tokenise, _PAIRED), tokenise.pad_id)
@@ -119,6 +122,11 @@ def _items(texts: Sequence[str], head: Head, tokenise: TextTokeniser, paired: in
         return tokenise.texts(both, lambda i: f"texts[{i % len(texts)}]")
     pairs = [(line, texts[(i + 7 * step) % len(texts)]) for i, line in enumerate(lines) for step in range(paired)]
     return tokenise.pairs(pairs, "truncate", lambda i: f"texts[{i // paired}]")[0]
+
+
+def _within(items: list[Tokenised], tokens: int) -> list[Tokenised]:
+    """Every n-th of the items, so that they have about so many tokens at most."""
+    return items[:: max(1, -(-sum(map(len, items)) // tokens))]
 
 
 def _first_line(text: str) -> str:
