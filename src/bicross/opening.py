@@ -5,7 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 from bicross.encoders import BiEncoder
-from bicross.encoders.loading import DEFAULT_BI_ENCODER
+from bicross.encoders.int8 import FILE as INT8_FILE
+from bicross.encoders.int8 import find_layers
+from bicross.encoders.loading import DEFAULT_BI_ENCODER, find_model
+from bicross.errors import FingerprintError
 from bicross.index import LocalIndex, read_manifest
 from bicross.index.manifest import FILE
 
@@ -35,13 +38,16 @@ def open(
     manifest = read_manifest(Path(path))
     made = manifest.fingerprint.encoder
     if precision is None:
-        precision = "int8" if "int8_sha256" in made else "auto"
-    embedder = BiEncoder(
-        manifest.model if model is None else model,
-        device=device,
-        precision=precision,
-        truncate_dim=made.get("truncate_dim") if model is None else None,
-    )
+        precision = str(made.get("precision", "auto"))
+    model = manifest.model if model is None else model
+    if precision == "int8" and (folder := find_model(model)) and find_layers(folder) is None:
+        raise FingerprintError(
+            f"{path}: this index was made in int8, and {folder} has no {INT8_FILE}; "
+            f"copy it from where the index was made, or type: bicross quantise {model}"
+            if made.get("precision") == "int8"
+            else f"{path}: this index was not made in int8; open it without precision='int8'"
+        )
+    embedder = BiEncoder(model, device=device, precision=precision, truncate_dim=made.get("truncate_dim"))
     return LocalIndex.open(path, embedder, chunk_tokens=chunk_tokens)
 
 

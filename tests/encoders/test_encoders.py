@@ -108,7 +108,7 @@ def test_truncate_dim_keeps_the_first_numbers_and_unit_length(bi_encoder: BiEnco
     assert short.identity != bi_encoder.identity
     expected = whole[:, :64] / np.linalg.norm(whole[:, :64], axis=1, keepdims=True)
     np.testing.assert_allclose(vectors, expected, atol=2e-3)
-    for wrong in (0, 385):
+    for wrong in (0, 385, 64.0):
         with pytest.raises(UsageError, match=f"truncate_dim is {wrong}"):
             BiEncoder(truncate_dim=wrong)
 
@@ -116,8 +116,9 @@ def test_truncate_dim_keeps_the_first_numbers_and_unit_length(bi_encoder: BiEnco
 def test_an_index_of_short_vectors_is_opened_with_them(tmp_path: Path) -> None:
     with bicross.create(tmp_path / "index", truncate_dim=64) as index:
         index.add([Document("a", ANSWER), Document("m", MUSEUMS)])
-    with bicross.open(tmp_path / "index") as index:
+    with bicross.open(tmp_path / "index", model="all-MiniLM-L6-v2") as index:
         assert index.embedder.dimension == 64
+        assert Searcher(index, CrossEncoder()).fusion is None, "its weights were fitted on whole vectors"
         assert Searcher(index).search(QUERY).hits[0].document_id == "a"
 
 

@@ -69,6 +69,16 @@ def test_a_cross_encoder(make_bert: Callable[..., Path], kind: str) -> None:
     np.testing.assert_allclose(CrossEncoder(exported, precision="f32").predict(PAIRS), expected, atol=1e-3)
 
 
+def test_numbers_in_a_second_file_belong_to_the_identity(make_bert: Callable[..., Path]) -> None:
+    exported = export(make_bert(), "openvino", pairs=False)
+    before = BiEncoder(exported).identity
+    numbers = exported / "openvino" / "openvino_model.bin"
+    changed = bytearray(numbers.read_bytes())
+    changed[100] ^= 1
+    numbers.write_bytes(bytes(changed))
+    assert BiEncoder(exported).identity != before
+
+
 def test_what_an_exported_folder_cannot_do_is_said(make_bert: Callable[..., Path]) -> None:
     exported = export(make_bert(), "openvino", pairs=False)
     with pytest.raises(ModelError, match=r"precision .int8. needs model\.safetensors"):

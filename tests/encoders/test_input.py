@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bicross import BiEncoder, CrossEncoder
+from bicross import BiEncoder, CrossEncoder, quantise
 from bicross.encoders.tokenising import TextTokeniser
 from bicross.errors import UsageError
 
@@ -128,6 +128,15 @@ def test_unknown_settings_are_named(minilm_folder) -> None:
         CrossEncoder().predict([("q", "d")], scores="percent")  # type: ignore[arg-type]
     with pytest.raises(UsageError, match="output 'float8' is unknown"):
         BiEncoder().encode_document(["a"], output="float8")  # type: ignore[call-overload]
+
+
+def test_one_string_is_no_list(cross_encoder: CrossEncoder) -> None:
+    with pytest.raises(UsageError, match="documents is one string"):
+        cross_encoder.rank("q", "abcdef")
+    with pytest.raises(UsageError, match="texts is one string"):
+        quantise("all-MiniLM-L6-v2", "one long string")
+    with pytest.raises(UsageError, match=r"texts\[0\] is int"):
+        quantise("all-MiniLM-L6-v2", [1] * 50)  # type: ignore[list-item]
 
 
 def test_a_gpu_that_is_not_there_is_named() -> None:

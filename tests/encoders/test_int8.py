@@ -50,10 +50,21 @@ def test_an_index_remembers_int8(quantised: Path, tmp_path: Path) -> None:
     with bicross.create(tmp_path / "index", quantised, precision="int8") as index:
         index.add([Document("a", "Berlin has three million inhabitants."), Document("b", "Bananas are yellow.")])
     with bicross.open(tmp_path / "index") as index:
-        assert index.embedder.identity["int8_sha256"]
+        assert index.embedder.identity["precision"] == "int8"
         assert Searcher(index).search("people in Berlin").hits[0].document_id == "a"
-    with pytest.raises(bicross.BicrossError, match="int8_sha256"):
+    with pytest.raises(bicross.BicrossError, match=r"other settings .*precision 'int8' against None"):
         bicross.open(tmp_path / "index", precision="f32")
+    (quantised / int8.FILE).rename(quantised / "elsewhere")
+    try:
+        with pytest.raises(bicross.BicrossError, match=r"made in int8, and .* has no int8\.safetensors"):
+            bicross.open(tmp_path / "index")
+        with bicross.create(tmp_path / "plain", quantised) as plain:
+            plain.add([Document("a", "one")])
+        with pytest.raises(bicross.BicrossError, match="was not made in int8"):
+            bicross.open(tmp_path / "plain", precision="int8")
+        assert not (quantised / int8.FILE).exists(), "opening calibrates nothing"
+    finally:
+        (quantised / "elsewhere").rename(quantised / int8.FILE)
 
 
 def test_a_cross_encoder_is_calibrated_when_int8_is_first_asked_for(
@@ -86,7 +97,7 @@ def test_an_int8_file_of_other_weights_is_refused(make_model: Callable[..., Path
     other = make_model("bert", "two", hidden_size=48)
     shutil.copy(folder / int8.FILE, other)
     with pytest.raises(
-        ModelError, match=r"int8\.safetensors: made from weights .*make it again with: bicross quantise"
+        ModelError, match=r"int8\.safetensors: made from other weights .*make it again with: bicross quantise"
     ):
         BiEncoder(other, precision="int8")
     assert BiEncoder(other).encode_document("without int8 it works").shape == (48,)

@@ -15,7 +15,6 @@ from bicross.encoders.building import build_engine, positions
 from bicross.encoders.compact import CompactEmbeddings, Compaction, compact
 from bicross.encoders.engines import Head
 from bicross.encoders.folder import read_config, read_json, read_pooling, token_limit
-from bicross.encoders.int8 import layers_sha256
 from bicross.encoders.loading import DEFAULT_BI_ENCODER, find_model, weights_sha256
 from bicross.encoders.progress import progress
 from bicross.encoders.tokenising import TextTokeniser, Tokenised
@@ -95,7 +94,7 @@ class BiEncoder:
         head = Head("embedding", pooling, normalise)
         self._engine = build_engine(self.folder, config, head, self._tokenise, device=device, precision=precision)
         self.precision = self._engine.precision
-        if truncate_dim is not None and not 1 <= truncate_dim <= self._engine.width:
+        if truncate_dim is not None and (type(truncate_dim) is not int or not 1 <= truncate_dim <= self._engine.width):
             raise UsageError(f"truncate_dim is {truncate_dim}; {self.name} has {self._engine.width} dimensions")
         self.truncate_dim = truncate_dim
         self.dimension = truncate_dim or self._engine.width
@@ -109,7 +108,8 @@ class BiEncoder:
     def identity(self) -> dict[str, Any]:
         """What an embedding depends on. Two encoders with equal identities give comparable vectors.
 
-        f32 and bf16 give the same but for rounding. int8 has a place here: it is a coarser model.
+        f32 and bf16 give the same but for rounding. int8 has a place here: it is a coarser model, though whatever texts
+        it was calibrated on, it is an approximation of the same one.
         """
         identity: dict[str, Any] = {
             "weights_sha256": weights_sha256(self.folder),
@@ -123,7 +123,7 @@ class BiEncoder:
         if self.truncate_dim is not None:
             identity["truncate_dim"] = self.truncate_dim
         if self.precision == "int8":
-            identity["int8_sha256"] = layers_sha256(self.folder)
+            identity["precision"] = "int8"
         return identity
 
     def token_spans(self, text: str) -> list[tuple[int, int]]:
@@ -164,7 +164,7 @@ class BiEncoder:
         """Embed documents, in the order given.
 
         Args:
-            documents: One text, a sequence, or a stream, of which no more than a window is held at a time.
+            documents: One text, a sequence, or a stream, of which a few windows (of 4,096 texts) are held at a time.
             output: ``float32``; or ``int8`` or ``binary``, which keep a scale for each embedding.
             show_progress: None shows a bar on a terminal for long work.
 
@@ -245,9 +245,10 @@ class BiEncoder:
         return short
 
     @staticmethod
-    def similarity(a: Vectors, b: Vectors) -> Vectors:
+    def similarity(a: Vectors | CompactEmbeddings, b: Vectors | CompactEmbeddings) -> Vectors:
         """Cosine similarity of every row of ``a`` with every row of ``b``: float32 (rows of a, rows of b)."""
-        left, right = np.atleast_2d(a).astype(np.float32), np.atleast_2d(b).astype(np.float32)
+        plain = [x.restore() if isinstance(x, CompactEmbeddings) else x for x in (a, b)]
+        left, right = (np.atleast_2d(x).astype(np.float32) for x in plain)
         left /= np.maximum(np.linalg.norm(left, axis=1, keepdims=True), 1e-12)
         right /= np.maximum(np.linalg.norm(right, axis=1, keepdims=True), 1e-12)
         return np.asarray(left @ right.T)

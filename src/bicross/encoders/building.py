@@ -66,7 +66,7 @@ def build_engine(
 
 def _torch_engine(tensors: Tensors, shape: Architecture, head: Head, device: str, precision: str) -> Engine:
     name = device.removeprefix("torch:")
-    if name.split(":")[0] not in ("cpu", "cuda", "mps", "xpu"):
+    if name.split(":")[0] not in ("cuda", "mps", "xpu") and device != "torch:cpu":
         raise UsageError(f"device {device!r} is unknown; choose cpu, cuda, cuda:N or torch:cpu")
     try:
         from bicross.encoders.engines.torch import TorchEngine

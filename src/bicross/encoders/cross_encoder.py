@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from bicross.encoders.activation import activated, activation_of
-from bicross.encoders.batching import WINDOW, one_ahead, run_in_batches
+from bicross.encoders.batching import one_ahead, run_in_batches, windows
 from bicross.encoders.building import build_engine, positions
 from bicross.encoders.calibration import read_calibration
 from bicross.encoders.engines import Head
@@ -143,6 +143,7 @@ class CrossEncoder:
         """
         if scores == "relevance":
             self.check_orders()
+        self._shown(np.zeros((1, self.labels), np.float32), scores)  # what cannot be had is refused before the work
         return self._shown(self.score(pairs, show_progress=show_progress).logits, scores)
 
     def check_orders(self) -> None:
@@ -181,17 +182,23 @@ class CrossEncoder:
         lost = np.zeros(len(listed), np.int64)
         tokens = 0
 
-        def tokenised(start: int) -> tuple[int, list[Tokenised], npt.NDArray[np.int64]]:
-            window = listed[start : start + WINDOW]
-            items, owners = self._tokenise.pairs(window, self.on_long, lambda i: f"pairs[{start + i}]")
-            return start, items, start + owners
+        def tokenised(window: list[tuple[int, tuple[str, str]]]) -> tuple[list[Tokenised], npt.NDArray[np.int64]]:
+            start = window[0][0]
+            pairs = [pair for _, pair in window]
+            items, owners = self._tokenise.pairs(pairs, self.on_long, lambda i: f"pairs[{start + i}]")
+            return items, start + owners
 
+        cut = windows(enumerate(listed), lambda item: len(item[1][0]) + len(item[1][1]))
         with progress("Scoring pairs", len(listed), show_progress) as advance:
-            for start, items, owners in one_ahead(tokenised, range(0, len(listed), WINDOW)):
-                np.maximum.at(logits, owners, run_in_batches(self._engine, items))
+            for items, owners in one_ahead(tokenised, cut):
+                pairs_done = len(np.unique(owners))
+                each = pairs_done == len(items)  # not so where documents are read in passages
+                rows = run_in_batches(self._engine, items, advance) if each else run_in_batches(self._engine, items)
+                np.maximum.at(logits, owners, rows)
                 lost[owners] = [item.lost for item in items]
                 tokens += sum(map(len, items))
-                advance(min(WINDOW, len(listed) - start))
+                if not each:
+                    advance(pairs_done)
         return Scored(logits[:, 0] if self.labels == 1 else logits, tokens, lost)
 
     def rank(
@@ -216,6 +223,8 @@ class CrossEncoder:
             UsageError: A text is empty, ``top_k`` is below 1, or the model gives several labels a pair.
         """
         self.check_orders()
+        if isinstance(documents, str):
+            raise UsageError("documents is one string; give a list of them")
         if top_k is not None and top_k < 1:
             raise UsageError(f"top_k is {top_k}; it must be 1 or more")
         logits = self.predict([(query, document) for document in documents])

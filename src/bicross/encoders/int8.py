@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import os
+import threading
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,7 +20,7 @@ import numpy.typing as npt
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
 
-from bicross.encoders.loading import file_sha256, weights_sha256
+from bicross.encoders.loading import weights_sha256
 from bicross.errors import ModelError
 
 FILE = "int8.safetensors"
@@ -50,21 +51,20 @@ class Int8Linear:
 
 
 def find_layers(folder: Path) -> Path | None:
-    """The int8 file of a model: beside it, or, where that cannot be written, in the cache. None where there is none.
+    """The int8 file of a model, beside it or in the cache; the newer of two. None where there is none.
 
     Raises:
         ModelError: It was made from other weights.
     """
     weights = weights_sha256(folder)
-    for file in (folder / FILE, _cache(weights)):
-        if file.is_file():
-            if (made_from := _metadata(file)["weights_sha256"]) != weights:
-                raise ModelError(
-                    f"{file}: made from weights {made_from[:12]}…, but those beside it are {weights[:12]}…; "
-                    f"delete it, or make it again with: bicross quantise {folder}"
-                )
-            return file
-    return None
+    files = [file for file in (folder / FILE, _cache(weights)) if file.is_file()]
+    fitting = [file for file in files if _metadata(file)["weights_sha256"] == weights]
+    if files and not fitting:
+        raise ModelError(
+            f"{files[0]}: made from other weights than those beside it; "
+            f"delete it, or make it again with: bicross quantise {folder}"
+        )
+    return max(fitting, key=lambda file: file.stat().st_mtime_ns, default=None)
 
 
 def read_layers(file: Path) -> dict[str, Int8Linear]:
@@ -107,7 +107,7 @@ def write_layers(folder: Path, layers: Mapping[str, Int8Linear], facts: Mapping[
     if not os.access(folder, os.W_OK):
         file = _cache(weights)
         file.parent.mkdir(parents=True, exist_ok=True)
-    new = file.with_name(f"{file.name}.{os.getpid()}")
+    new = file.with_name(f"{file.name}.{os.getpid()}-{threading.get_ident()}")
     try:
         new.write_bytes(save(arrays, metadata))
         new.replace(file)
@@ -119,14 +119,6 @@ def write_layers(folder: Path, layers: Mapping[str, Int8Linear], facts: Mapping[
 def fidelity(file: Path) -> dict[str, Any]:
     """What was measured when the file was made."""
     return dict(_metadata(file)["fidelity"])
-
-
-def layers_sha256(folder: Path) -> str:
-    """Hex SHA-256 of the int8 file of a model, which must be there."""
-    file = find_layers(folder)
-    if file is None:
-        raise ModelError(f"{folder}: there is no {FILE}; make it with: bicross quantise {folder}")
-    return file_sha256(file)
 
 
 def _metadata(file: Path) -> dict[str, Any]:

@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
-from bicross.encoders.folder import find_weights, weights_file
+from bicross.encoders.families import FAMILIES
+from bicross.encoders.folder import find_weights, read_json, weights_file
 from bicross.errors import ModelError, ModelNotFoundError
 
 DEFAULT_BI_ENCODER = "all-MiniLM-L6-v2"
@@ -26,7 +27,7 @@ _OTHER_SPELLING = {f"ms-marco-MiniLM-L-{layers}-v2": f"ms-marco-MiniLM-L{layers}
 #: What a model folder needs; other weight formats on the hub are not downloaded.
 _WANTED_FILES = ("*.json", "*.txt", "*.model", "model.safetensors")
 
-#: Where a repository has no such weights, what is tried next.
+#: Where a repository has no such weights, or those of a family that is not built, what is tried next.
 _OTHER_FILES = ("openvino/openvino_model.*", "openvino_model.*", "onnx/model.onnx*", "model.onnx*")
 
 _SHIPPED = Path(__file__).parent.parent / "models"
@@ -96,7 +97,8 @@ def find_model(
 
     ids = repository_ids(name) if _is_repository_name(name) else []
     for repository in ids:
-        if cached := _from_hub(repository, revision, cache_dir, local_files_only=True):
+        cached = _from_hub(repository, revision, cache_dir, local_files_only=True)
+        if cached and (_can_run(cached) or local_files_only or _offline()):
             return cached
     if ids:
         looked.append(f"hub cache {_cache_folder(cache_dir)}")
@@ -130,6 +132,14 @@ def find_model(
 
 def is_model_folder(path: Path) -> bool:
     return _has_config(path) and find_weights(path) is not None
+
+
+def _can_run(path: Path) -> bool:
+    """Whether it holds weights of a family that is built, or an exported graph."""
+    weights = find_weights(path) if _has_config(path) else None
+    if weights is None or weights.suffix != ".safetensors":
+        return weights is not None
+    return read_json(path / "config.json", default={}).get("model_type") in FAMILIES
 
 
 def _has_config(path: Path) -> bool:
@@ -179,7 +189,7 @@ def _from_hub(repository: str, revision: str | None, cache_dir: str | None, *, l
 
     try:
         folder = fetch(_WANTED_FILES)
-        if not is_model_folder(folder) and not local_files_only:
+        if not local_files_only and not _can_run(folder):
             folder = fetch(_OTHER_FILES)
     except LocalEntryNotFoundError as error:
         if local_files_only:
@@ -216,13 +226,13 @@ def _from_package(packaged: PackagedModel) -> Path | None:
 def weights_sha256(folder: Path) -> str:
     """Hex SHA-256 of the weights: the identity of a model, whatever it is called."""
     file = weights_file(folder)
-    if file.suffix == ".xml":  # the structure; the numbers are beside it
-        file = file.with_suffix(".bin")
-    return file_sha256(file)
+    # an exported graph and its numbers are often two files: .xml and .bin, .onnx and .onnx_data
+    files = [file] if file.suffix == ".safetensors" else sorted(file.parent.glob(f"{file.stem}.*"))
+    hashes = [_file_sha256(part) for part in files]
+    return hashes[0] if len(hashes) == 1 else hashlib.sha256("".join(hashes).encode()).hexdigest()
 
 
-def file_sha256(file: Path) -> str:
-    """Hex SHA-256 of a file; remembered until the file changes."""
+def _file_sha256(file: Path) -> str:
     stat = file.stat()
     return _sha256(file, stat.st_mtime_ns, stat.st_size)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import islice
@@ -100,7 +101,9 @@ def quantise_folder(
     held_out = chosen[::4]
     shown = [text for i, text in enumerate(chosen) if i % 4]
     items = _within(_items(shown, head, tokenise, 2), TOKENS)
-    with progress("Calibrating int8", shape.layers, show_progress) as advance:
+    # the layers are few, but each takes a while
+    show = sys.stderr.isatty() if show_progress is None else show_progress
+    with progress("Calibrating int8", shape.layers, show) as advance:
         layers = int8_layers(tensors, shape, items, tokenise.pad_id, advance)
     fidelity = _fidelity(tensors, shape, head, layers, _items(held_out, head, tokenise, _PAIRED), tokenise.pad_id)
     source = "docstrings of Python" if texts is None else "given texts"
@@ -110,7 +113,14 @@ def quantise_folder(
 
 def _spread(texts: Iterable[str]) -> list[str]:
     """``TEXTS`` of the texts, evenly from the first ``_LOOKED_AT``: a collection may be sorted."""
-    found = list(islice((text for text in texts if text.strip()), _LOOKED_AT))
+    if isinstance(texts, str):
+        raise UsageError("texts is one string; give some hundred documents")
+    found = []
+    for position, text in enumerate(islice(texts, _LOOKED_AT)):
+        if not isinstance(text, str):
+            raise UsageError(f"texts[{position}] is {type(text).__name__}, not a string")
+        if text.strip():
+            found.append(text)
     return found[:: max(1, -(-len(found) // TEXTS))]
 
 

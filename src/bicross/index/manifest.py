@@ -68,6 +68,11 @@ class Manifest:
         differing = [key for key in mine | theirs if mine.get(key) != theirs.get(key)]
         if differing:
             details = ", ".join(f"{k} {_short(mine.get(k))} against {_short(theirs.get(k))}" for k in differing)
+            if mine.get("weights_sha256") == theirs.get("weights_sha256"):
+                raise FingerprintError(
+                    f"{path}: this index was made with other settings of {self.model} ({details}); "
+                    "open it with those (the first of each), or index the documents again into another folder"
+                )
             raise FingerprintError(
                 f"{path}: this index was made with {self.model}, not with {model} ({details}); "
                 f"open it with {self.model}, or index the documents again into another folder"

@@ -40,8 +40,9 @@ class Searcher:
     def fusion(self) -> Fusion | None:
         """The weights that join both stages' scores: only where they were fitted with this index's bi-encoder."""
         fusion = self.cross_encoder.fusion if self.cross_encoder else None
-        mine = self.index.manifest.fingerprint.encoder.get("weights_sha256")
-        return fusion if fusion and fusion.retriever_sha256 == mine else None
+        made = self.index.manifest.fingerprint.encoder
+        whole = "truncate_dim" not in made  # cosines of shortened vectors lie elsewhere
+        return fusion if fusion and whole and fusion.retriever_sha256 == made.get("weights_sha256") else None
 
     def search(self, query: str, *, top_k: int = 10, candidates: int = 50) -> SearchResult:
         """The best documents for a query.

@@ -72,8 +72,12 @@ class TorchEngine:
             reason = " ".join(str(error).split())[:200]
             raise UsageError(f"device {device!r} cannot be used: {reason}; choose device='cpu'") from None
         on_gpu = self._device.type == "cuda"
+        # NVIDIA's chips compute in bf16, and run flash attention, from the eighth generation on
+        modern = on_gpu and torch.version.hip is None and torch.cuda.get_device_capability(self._device)[0] >= 8
+        if precision == "int8":
+            raise UsageError("int8 runs on the CPU alone; choose device='cpu', or precision='auto'")
         if precision == "auto":
-            precision = ("bf16" if torch.cuda.is_bf16_supported() else "f16") if on_gpu else "f32"
+            precision = ("bf16" if modern else "f16") if on_gpu else "f32"
         if precision not in _TYPES:
             raise UsageError(f"precision {precision!r} is unknown to device {device}; choose auto, {', '.join(_TYPES)}")
         self.precision = precision
@@ -90,7 +94,7 @@ class TorchEngine:
         if shape.buckets:
             table = tensors("encoder.relative_attention_bias.weight")
             self._bias = self._to_device(table[relative_buckets(shape.positions, shape.buckets)].transpose(2, 0, 1))
-        self._varlen = self._variable_length_attention() if on_gpu else None
+        self._varlen = self._variable_length_attention() if modern else None
 
     def run(self, batches: Iterable[Sequence[Tokenised]]) -> Generator[npt.NDArray[np.float32], None, None]:
         """Yield float32 (items, width) for each batch. A batch is put to work before the last one is waited for."""
@@ -108,7 +112,8 @@ class TorchEngine:
 
     def _variable_length_attention(self) -> Any:
         """Flash attention over sequences of different length, where torch has it and the model suits it."""
-        if self._bias is not None or self._type == torch.float32:
+        size = self._shape.hidden // self._shape.heads
+        if self._bias is not None or self._type == torch.float32 or size % 8 or size > 256:
             return None
         try:
             from torch.nn.attention.varlen import varlen_attn
@@ -210,7 +215,8 @@ class TorchEngine:
         x = x.float()
         if self._head.pooling != "cls":
             reduce = "mean" if self._head.pooling == "mean" else "max"
-            x = torch.segment_reduce(x, reduce, lengths=batch.starts.diff().long(), axis=0)
+            # unsafe: without a check of the lengths, for which the host would have to wait
+            x = torch.segment_reduce(x, reduce, lengths=batch.starts.diff().long(), axis=0, unsafe=True)
         return fn.normalize(x, dim=-1, eps=1e-12) if self._head.normalise else x
 
 
