@@ -40,13 +40,14 @@ def open(
     if precision is None:
         precision = str(made.get("precision", "auto"))
     model = manifest.model if model is None else model
-    if precision == "int8" and (folder := find_model(model)) and find_layers(folder) is None:
-        raise FingerprintError(
-            f"{path}: this index was made in int8, and {folder} has no {INT8_FILE}; "
-            f"copy it from where the index was made, or type: bicross quantise {model}"
-            if made.get("precision") == "int8"
-            else f"{path}: this index was not made in int8; open it without precision='int8'"
-        )
+    if precision == "int8":  # looked into beforehand: opening must not start to calibrate
+        if made.get("precision") != "int8":
+            raise FingerprintError(f"{path}: this index was not made in int8; open it without precision='int8'")
+        if find_layers(folder := find_model(model)) is None:
+            raise FingerprintError(
+                f"{path}: this index was made in int8, and {folder} has no {INT8_FILE}; "
+                f"copy it from where the index was made, or type: bicross quantise {model}"
+            )
     embedder = BiEncoder(model, device=device, precision=precision, truncate_dim=made.get("truncate_dim"))
     return LocalIndex.open(path, embedder, chunk_tokens=chunk_tokens)
 

@@ -9,13 +9,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from bicross.encoders.calibration import Calibration
 from bicross.errors import ModelError
 
 Scores = npt.NDArray[np.float32]
-
-
-def _sigmoid(x: Scores) -> Scores:
-    return np.asarray(0.5 * (1.0 + np.tanh(0.5 * x)))  # tanh does not overflow
 
 
 def _softmax(x: Scores) -> Scores:
@@ -25,7 +22,7 @@ def _softmax(x: Scores) -> Scores:
 
 _KNOWN: Mapping[str, Callable[[Scores], Scores]] = {
     "Identity": lambda x: x,
-    "Sigmoid": _sigmoid,
+    "Sigmoid": Calibration(),  # the bare logistic function
     "Softmax": _softmax,
     "Tanh": np.tanh,
 }

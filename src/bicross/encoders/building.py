@@ -6,8 +6,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import openvino as ov
-
 from bicross.encoders.engines import Engine, Head, OpenVinoEngine, resolve_precision
 from bicross.encoders.families import Architecture, Tensors, architecture
 from bicross.encoders.folder import read_weights, weights_file
@@ -48,8 +46,7 @@ def build_engine(
         if device != "cpu" or precision == "int8":
             what = f"device {device!r}" if device != "cpu" else "precision 'int8'"
             raise ModelError(f"{folder}: {what} needs model.safetensors; {file.name} only runs as it is, on the CPU")
-        graph = exported_graph(file, head)
-        return OpenVinoEngine(graph, resolve_precision(precision), tokenise.pad_id, _width(graph, file))
+        return OpenVinoEngine(exported_graph(file, head), resolve_precision(precision), tokenise.pad_id)
     shape = architecture(config, str(folder))
     tensors = Tensors(read_weights(file), shape.family, str(file))
     if head.output == "logits" and f"{shape.family.head[-1][0]}.weight" not in tensors:
@@ -60,8 +57,7 @@ def build_engine(
     layers = {}
     if precision == "int8":
         layers = read_layers(find_layers(folder) or quantise_folder(folder, tensors, shape, head, tokenise).file)
-    graph = encoder_graph(tensors, shape, head, layers)
-    return OpenVinoEngine(graph, precision, tokenise.pad_id, _width(graph, file))
+    return OpenVinoEngine(encoder_graph(tensors, shape, head, layers), precision, tokenise.pad_id)
 
 
 def _torch_engine(tensors: Tensors, shape: Architecture, head: Head, device: str, precision: str) -> Engine:
@@ -75,10 +71,3 @@ def _torch_engine(tensors: Tensors, shape: Architecture, head: Head, device: str
             f"device {device!r} needs torch; type: pip install 'bicross[gpu]', or choose device='cpu'"
         ) from None
     return TorchEngine(tensors, shape, head, name, precision)
-
-
-def _width(graph: ov.Model, file: Path) -> int:
-    last = graph.output(0).get_partial_shape()[-1]
-    if last.is_dynamic:
-        raise ModelError(f"{file}: the file does not say how many numbers the model gives")
-    return int(last.get_length())

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -143,8 +143,8 @@ class CrossEncoder:
         """
         if scores == "relevance":
             self.check_orders()
-        self._shown(np.zeros((1, self.labels), np.float32), scores)  # what cannot be had is refused before the work
-        return self._shown(self.score(pairs, show_progress=show_progress).logits, scores)
+        shown = self._as(scores)  # what cannot be had is refused before the work
+        return shown(self.score(pairs, show_progress=show_progress).logits)
 
     def check_orders(self) -> None:
         """Make sure that this model can order documents.
@@ -162,15 +162,16 @@ class CrossEncoder:
         """Relevance between 0 and 1 for logits of this model."""
         return self.calibration(logits)
 
-    def _shown(self, logits: Scores, scores: ScoreKind) -> Scores:
-        """What is asked for, made from the logits, once."""
+    def _as(self, scores: ScoreKind) -> Callable[[Scores], Scores]:
+        """What makes the scores that are asked for from logits."""
         match scores:
             case "logit":
-                return logits
+                return lambda logits: logits
             case "relevance":
-                return self.relevance(logits)
+                return self.relevance
             case "activated":
-                return activated(logits, activation_of(self._config, self.labels, self.folder))
+                activation = activation_of(self._config, self.labels, self.folder)
+                return lambda logits: activated(logits, activation)
         raise UsageError(f"scores {scores!r} is unknown; choose logit, relevance or activated")
 
     def score(self, pairs: Sequence[tuple[str, str]], *, show_progress: bool | None = None) -> Scored:
@@ -227,8 +228,9 @@ class CrossEncoder:
             raise UsageError("documents is one string; give a list of them")
         if top_k is not None and top_k < 1:
             raise UsageError(f"top_k is {top_k}; it must be 1 or more")
+        display = self._as(scores)
         logits = self.predict([(query, document) for document in documents])
-        shown = self._shown(logits, scores)
+        shown = display(logits)
         order = np.argsort(-logits, kind="stable")[:top_k]
         return [Ranked(int(i), float(shown[i]), documents[i] if return_documents else None) for i in order]
 

@@ -151,9 +151,8 @@ def _fidelity(
     items: Sequence[Tokenised],
     pad_id: int,
 ) -> dict[str, float]:
-    width = shape.hidden if head.output == "embedding" else len(tensors(f"{shape.family.head[-1][0]}.bias"))
-    exact = run_in_batches(OpenVinoEngine(encoder_graph(tensors, shape, head), "f32", pad_id, width), items)
-    found = run_in_batches(OpenVinoEngine(encoder_graph(tensors, shape, head, layers), "int8", pad_id, width), items)
+    exact = run_in_batches(OpenVinoEngine(encoder_graph(tensors, shape, head), "f32", pad_id), items)
+    found = run_in_batches(OpenVinoEngine(encoder_graph(tensors, shape, head, layers), "int8", pad_id), items)
     if head.output == "logits":
         by_query, also = exact[:, 0].reshape(-1, _PAIRED), found[:, 0].reshape(-1, _PAIRED)
         first, second = np.triu_indices(_PAIRED, 1)

@@ -26,6 +26,11 @@ class Head:
     pooling: str = ""
     normalise: bool = False
 
+    @property
+    def reads_first_token(self) -> bool:
+        """Whether it reads the first token alone, so that the last layer need compute no other."""
+        return self.output == "logits" or self.pooling == "cls"
+
 
 class Engine(Protocol):
     """A model ready to run. Threads may share it.

@@ -47,17 +47,17 @@ class OpenVinoEngine:
 
     Args:
         model: The graph; inputs as in ``graphs.transformer``, of which it may lack ``token_type_ids``.
+            It must say how many numbers an output row has.
         precision: ``f32``, ``bf16``, or ``int8``: then what the graph leaves in floating point runs in ``auto``.
         pad_id: Token id of padding.
-        width: Numbers in an output row.
     """
 
     #: Larger batches leave the caches of a core and are hard to share out between cores; smaller ones cost calls.
     token_budget = 1024
 
-    def __init__(self, model: ov.Model, precision: str, pad_id: int, width: int) -> None:
+    def __init__(self, model: ov.Model, precision: str, pad_id: int) -> None:
         self.precision = precision
-        self.width = width
+        self.width = int(model.output(0).get_partial_shape()[-1].get_length())
         self._pad_id = pad_id
         self._inputs = [next(iter(port.get_names())) for port in model.inputs]
         # One stream a core: no core waits for another inside a layer.

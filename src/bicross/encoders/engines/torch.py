@@ -148,10 +148,9 @@ class TorchEngine:
         x = self._normalised(x, "embeddings.LayerNorm")
         if "embeddings_project.weight" in weights:
             x = self._linear(x, "embeddings_project")
-        first_only = self._head.output == "logits" or self._head.pooling == "cls"
         for number in range(shape.layers):
             last = number == shape.layers - 1
-            x = self._layer(x, batch, shape.family.layer.format(number), first_only and last)
+            x = self._layer(x, batch, shape.family.layer.format(number), self._head.reads_first_token and last)
         return self._finish(x, batch)
 
     def _linear(self, x: torch.Tensor, name: str) -> torch.Tensor:

@@ -55,4 +55,6 @@ def exported_graph(file: Path, head: Head) -> ov.Model:
         found = output(_WHOLE, 2)
     if found is None:
         raise ModelError(f"{file}: no output for {head.output} among {', '.join(sorted(outputs)) or 'unnamed ones'}")
+    if found.get_partial_shape()[-1].is_dynamic:
+        raise ModelError(f"{file}: the file does not say how many numbers the model gives")
     return finished(parameters, op.convert(found, "f32"), head.output)

@@ -204,7 +204,7 @@ def encoder_graph(tensors: Tensors, shape: Architecture, head: Head, int8: Int8L
     Raises:
         ModelError: A tensor is missing or damaged.
     """
-    body = _Body(tensors, shape, head.output == "logits" or head.pooling == "cls", int8 or {})
+    body = _Body(tensors, shape, head.reads_first_token, int8 or {})
     if head.output == "embedding":
         x = pooled(body.states, body.inputs[1], head.pooling, head.normalise)
     else:
