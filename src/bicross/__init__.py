@@ -6,11 +6,11 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from bicross.documents import Chunk, Document, read_documents
+    from bicross.documents import Chunk, Document, Fields, read_documents
     from bicross.encoders import BiEncoder, CompactEmbeddings, CrossEncoder, Quantised, compact, quantise
     from bicross.errors import BicrossError
-    from bicross.index import LocalIndex
-    from bicross.opening import create, open
+    from bicross.index import LocalIndex, check, export, refresh
+    from bicross.opening import create, import_export, open
     from bicross.planning import PairPlan, plan_pairs
     from bicross.search import Hit, Searcher, SearchResult
 
@@ -24,18 +24,23 @@ _HOME = {
     "CompactEmbeddings": "encoders",
     "CrossEncoder": "encoders",
     "Document": "documents",
+    "Fields": "documents",
     "Hit": "search",
     "LocalIndex": "index",
     "PairPlan": "planning",
     "Quantised": "encoders",
     "SearchResult": "search",
     "Searcher": "search",
+    "check": "index",
     "compact": "encoders",
     "create": "opening",
+    "export": "index",
+    "import_export": "opening",
     "open": "opening",
     "plan_pairs": "planning",
     "quantise": "encoders",
     "read_documents": "documents",
+    "refresh": "index",
 }
 
 __all__ = [
@@ -45,18 +50,23 @@ __all__ = [
     "CompactEmbeddings",
     "CrossEncoder",
     "Document",
+    "Fields",
     "Hit",
     "LocalIndex",
     "PairPlan",
     "Quantised",
     "SearchResult",
     "Searcher",
+    "check",
     "compact",
     "create",
+    "export",
+    "import_export",
     "open",
     "plan_pairs",
     "quantise",
     "read_documents",
+    "refresh",
 ]
 
 

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from bicross.encoders import BiEncoder
 from bicross.encoders.int8 import FILE as INT8_FILE
 from bicross.encoders.int8 import find_layers
 from bicross.encoders.loading import DEFAULT_BI_ENCODER, find_model
 from bicross.errors import FingerprintError
-from bicross.index import LocalIndex, read_manifest
+from bicross.index import EncodedDocument, LocalIndex, read_manifest
 from bicross.index.manifest import FILE
+from bicross.index.transfer import exported_manifest, read_export
 
 
 def open(
@@ -18,6 +22,8 @@ def open(
     model: str | Path | None = None,
     *,
     chunk_tokens: int | None = None,
+    overlap: int | None = None,
+    language: str | None = None,
     device: str = "cpu",
     precision: str | None = None,
 ) -> LocalIndex:
@@ -27,6 +33,8 @@ def open(
         path: The folder.
         model: The bi-encoder; by default the one that the index was made with. Another one is refused.
         chunk_tokens: Refuse the index when its chunks have another size.
+        overlap: Refuse the index when its chunks overlap otherwise.
+        language: Refuse the index when its words are those of another language.
         device: Of the bi-encoder; see there.
         precision: Of the bi-encoder; by default int8 for an index made in int8, else ``auto``.
 
@@ -49,7 +57,7 @@ def open(
                 f"copy it from where the index was made, or type: bicross quantise {model}"
             )
     embedder = BiEncoder(model, device=device, precision=precision, truncate_dim=made.get("truncate_dim"))
-    return LocalIndex.open(path, embedder, chunk_tokens=chunk_tokens)
+    return LocalIndex.open(path, embedder, chunk_tokens=chunk_tokens, overlap=overlap, language=language)
 
 
 def create(
@@ -57,6 +65,8 @@ def create(
     model: str | Path = DEFAULT_BI_ENCODER,
     *,
     chunk_tokens: int | None = None,
+    overlap: int = 0,
+    language: str = "en",
     device: str = "cpu",
     precision: str | None = None,
     truncate_dim: int | None = None,
@@ -67,6 +77,9 @@ def create(
         path: The folder.
         model: Name or folder of the bi-encoder.
         chunk_tokens: The most tokens in a chunk; by default what the model reads.
+        overlap: The most tokens, in whole sentences, that a chunk repeats of the one before.
+        language: Of the stop words and stems of lexical search: ``en``, ``de`` … or ``none``. Chinese is cut into words
+            in any of them.
         device: See ``BiEncoder``.
         precision: See ``BiEncoder``; the index remembers int8.
         truncate_dim: See ``BiEncoder``; the index remembers it.
@@ -76,7 +89,7 @@ def create(
         ModelNotFoundError: See ``bicross.encoders.loading.find_model``.
     """
     embedder = BiEncoder(model, device=device, precision=precision or "auto", truncate_dim=truncate_dim)
-    return LocalIndex.create(path, embedder, chunk_tokens=chunk_tokens)
+    return LocalIndex.create(path, embedder, chunk_tokens=chunk_tokens, overlap=overlap, language=language)
 
 
 def open_or_create(
@@ -84,11 +97,65 @@ def open_or_create(
     model: str | Path | None = None,
     *,
     chunk_tokens: int | None = None,
+    overlap: int | None = None,
+    language: str | None = None,
     device: str = "cpu",
     precision: str | None = None,
 ) -> LocalIndex:
     """Open the index in a folder, or make one where there is none; see ``open`` and ``create``."""
     if (Path(path) / FILE).is_file():
-        return open(path, model, chunk_tokens=chunk_tokens, device=device, precision=precision)
-    model = model or DEFAULT_BI_ENCODER
-    return create(path, model, chunk_tokens=chunk_tokens, device=device, precision=precision)
+        return open(
+            path,
+            model,
+            chunk_tokens=chunk_tokens,
+            overlap=overlap,
+            language=language,
+            device=device,
+            precision=precision,
+        )
+    return create(
+        path,
+        model or DEFAULT_BI_ENCODER,
+        chunk_tokens=chunk_tokens,
+        overlap=overlap or 0,
+        language=language or "en",
+        device=device,
+        precision=precision,
+    )
+
+
+def import_export(
+    file: str | Path, path: str | Path, *, device: str = "cpu", stored: Callable[[int], None] = lambda documents: None
+) -> int:
+    """Bring an exported file into the index in a folder, made where there is none; nothing is embedded again.
+
+    Args:
+        file: Written by ``bicross.export``.
+        path: The folder. An index there must have been made with the same model and settings.
+        device: Of the bi-encoder, for later searches.
+        stored: Called with the number of documents handed over since the last call.
+
+    Returns:
+        Documents that were stored; those with the same content that were there already do not count.
+
+    Raises:
+        CorpusError: The file was not exported by bicross, or is damaged. What was read before is stored.
+        FingerprintError: The model on this machine, or the index, is another than the vectors were made with.
+    """
+    manifest = exported_manifest(file)
+    made = manifest.fingerprint
+    precision = str(made.encoder.get("precision", "auto"))
+    embedder = BiEncoder(
+        manifest.model, device=device, precision=precision, truncate_dim=made.encoder.get("truncate_dim")
+    )
+    manifest.check(embedder.name, replace(made, encoder=dict(embedder.identity)), Path(file))
+    settings: dict[str, Any] = {"chunk_tokens": made.chunk_tokens, "overlap": made.overlap}
+    make = LocalIndex.open if (Path(path) / FILE).is_file() else LocalIndex.create
+    with make(path, embedder, **settings, language=made.lexical_language) as index:
+
+        def documents() -> Iterator[EncodedDocument]:
+            for document in read_export(file):
+                yield document
+                stored(1)
+
+        return index.add_encoded(documents())

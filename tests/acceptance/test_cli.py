@@ -68,7 +68,7 @@ def test_no_rerank_and_query_files(index: Path, tmp_path: Path) -> None:
 
 
 def test_indexing_again_goes_on(index: Path, cities: Path) -> None:
-    assert "0 new, 0 changed, 18 unchanged" in run("index", cities, "--into", index).stdout
+    assert "0 new, 0 changed, 18 unchanged, 0 removed, 0 failed" in run("index", cities, "--into", index).stdout
 
 
 def test_info_models_score_version(index: Path) -> None:
@@ -94,6 +94,15 @@ def test_wrong_usage_is_2_and_failure_is_1(index: Path, tmp_path: Path, cities: 
     fails("search", index, "x", "--cross-encoder", "no/where", code=1, says="looked in")
     fails("score", "", "text", code=2, says="the query is empty")
     fails("index", tmp_path / "missing", "--into", tmp_path / "i", code=2, says="no such file or folder")
+    fails("index", cities, "--into", tmp_path / "i", "--language", "xx", code=2, says="language 'xx' is not known")
+    fails("index", "-", "--into", index, "--prune", code=2, says="standard input")
+    fails("search", index, "x", "--filter", "year >=", code=2, says="cannot be read")
+    fails("search", index, "x", "--dense-weight", "2", code=2, says="between 0 and 1")
+    fails("get", index, "nowhere", code=1, says="no document with the id 'nowhere'")
+    fails("export", index, "--to", tmp_path / "x.csv", code=2, says="must end in .parquet or .jsonl")
+    fails("import", tmp_path / "x.jsonl", "--into", tmp_path / "i", code=2, says="no such file")
+    fails("info", index, "--facet", "nothing", code=2, says="no document has the field 'nothing'")
+    fails("info", index, "--filter", "x == 1", code=2, says="--facet")
     fails("index", cities, "--into", cities.parent, code=2, says="not an index")
     fails("index", cities, "--into", tmp_path / "i", "--chunk-tokens", "9999", code=2, says="between 8 and 254")
     assert not (tmp_path / "i" / "manifest.json").exists()
@@ -104,18 +113,79 @@ def test_wrong_usage_is_2_and_failure_is_1(index: Path, tmp_path: Path, cities: 
     assert "Traceback" in process.stderr
 
 
-def test_a_bad_line_keeps_what_came_before(tmp_path: Path) -> None:
-    file = tmp_path / "documents.jsonl"
-    file.write_text('{"_id": "a", "text": "Bananas are yellow."}\n{"_id": "b", "te')
-    fails("index", file, "--into", tmp_path / "index", code=1, says=f"{file}:2: broken JSON")
-    assert "a  (" in run("search", tmp_path / "index", "fruit", "--no-rerank").stdout
-    for name, content, says in (
-        ("empty.txt", b"", "the file is empty"),
-        ("latin.txt", b"caf\xe9", "not UTF-8"),
-        ("twice.jsonl", b'{"_id": "z", "text": "x"}\n{"_id": "z", "text": "x"}', "ids must be unique"),
+def test_bad_files_are_listed_and_the_others_indexed(tmp_path: Path) -> None:
+    folder, index = tmp_path / "files", tmp_path / "index"
+    folder.mkdir()
+    (folder / "documents.jsonl").write_text('{"_id": "a", "text": "Bananas are yellow."}\n{"_id": "b", "te')
+    (folder / "empty.txt").write_bytes(b"")
+    (folder / "latin.txt").write_bytes("Un café, s'il vous plaît. Où est la gare ? Très bientôt.".encode("latin-1"))
+    (folder / "twice.jsonl").write_bytes(b'{"_id": "z", "text": "x"}\n{"_id": "z", "text": "x"}')
+    process = run("index", folder, "--into", index, code=1)
+    assert "3 new, 0 changed, 0 unchanged, 0 removed, 3 failed" in process.stdout
+    failed = process.stderr.strip().splitlines()
+    for line, says in zip(
+        failed, ("documents.jsonl:2: broken JSON", "empty.txt: the file is empty", "'z'"), strict=True
     ):
-        (tmp_path / name).write_bytes(content)
-        fails("index", tmp_path / name, "--into", tmp_path / "index", code=1, says=says)
+        assert line.startswith("failed: ")
+        assert says in line
+    assert "a  (" in run("search", index, "fruit", "--no-rerank").stdout
+    assert "café" in run("search", index, "café", "--mode", "lexical", "--no-rerank").stdout
+    fails("index", folder, "--into", index, "--strict", code=1, says="documents.jsonl:2: broken JSON")
+
+
+def test_the_life_of_a_corpus(tmp_path: Path) -> None:
+    """Index, filter, facets, change, prune, delete, check, export, import: as a user types it."""
+    folder, index, copy = tmp_path / "files", tmp_path / "index", tmp_path / "copy"
+    folder.mkdir()
+    (folder / "list.csv").write_text(
+        "key,body,year,lang\n1,A red bicycle,2019,en\n2,A blue car,2021,en\n3,红色的自行车,2022,zh\n"
+    )
+    (folder / "note.txt").write_text("A note about trains.")
+    fields = ("--id-field", "key", "--text-field", "body")
+    assert "4 new" in run("index", folder, "--into", index, *fields).stdout
+    found = run("search", index, "vehicle", "--filter", 'year >= 2020 and lang == "en"', "--json", "--no-rerank").stdout
+    assert [json.loads(line)["document_id"] for line in found.splitlines()] == ["2"]
+    chinese = run("search", index, "自行车", "--mode", "lexical", "--json", "--no-rerank").stdout
+    assert [json.loads(line)["document_id"] for line in chinese.splitlines()] == ["3"]
+    facets = json.loads(run("info", index, "--facet", "lang", "--json").stdout)["facets"]
+    assert facets["lang"] == [{"value": "en", "documents": 2}, {"value": "zh", "documents": 1}]
+    (folder / "list.csv").write_text("key,body,year,lang\n1,A red bicycle,2019,en\n2,A green car,2021,en\n")
+    (folder / "note.txt").unlink()
+    assert (
+        "0 new, 1 changed, 1 unchanged, 2 removed, 0 failed"
+        in run("index", folder, "--into", index, "--prune", *fields).stdout
+    )
+    assert "A green car" in run("get", index, "2").stdout
+    assert "2 documents, 2 chunks: 0 problems" in run("check", index).stdout
+    assert "2 chunks" in run("export", index, "--to", tmp_path / "all.parquet").stdout
+    assert "2 documents stored" in run("import", tmp_path / "all.parquet", "--into", copy).stdout
+    assert "1 deleted" in run("delete", copy, "2").stdout
+    process = run("delete", copy, "1", "9", code=1)
+    assert "1 deleted" in process.stdout
+    assert "no document with the id '9'" in process.stderr
+    assert json.loads(run("info", copy, "--json").stdout)["documents"] == 0
+
+
+def test_standard_input(tmp_path: Path) -> None:
+    command = [*BICROSS, "index", "-", "--into", str(tmp_path / "index")]
+    subprocess.run(command, input='{"_id": "a", "text": "From a pipe."}\n', text=True, check=True, capture_output=True)
+    assert "From a pipe." in run("get", tmp_path / "index", "a").stdout
+
+
+def test_a_folder_that_is_read_only(tmp_path: Path, cities: Path) -> None:
+    index, readable = tmp_path / "index", tmp_path / "readable"
+    run("index", cities, "--into", index)
+    readable.mkdir()
+    bind = subprocess.run(["mount", "--bind", index, readable], check=False, capture_output=True)
+    if bind.returncode:
+        pytest.skip("a folder cannot be mounted read-only here")
+    try:
+        subprocess.run(["mount", "-o", "remount,ro,bind", readable], check=True)
+        fails("index", cities, "--into", readable, code=1, says="cannot be locked")
+        fails("search", readable, "museum", "--no-rerank", code=1, says="the right to write")
+    finally:
+        subprocess.run(["umount", readable], check=True)
+    assert json.loads(run("info", index, "--json").stdout)["documents"] == 18
 
 
 def test_an_index_in_use_names_the_pid(index: Path, tmp_path: Path) -> None:

@@ -19,7 +19,7 @@ import pytest
 import bicross
 from bicross import BiEncoder, Document, LocalIndex
 from bicross.errors import CorpusError, DocumentError, FingerprintError, IndexLockedError, StorageError, UsageError
-from bicross.index import local
+from bicross.index import local, shard
 
 
 @pytest.fixture
@@ -30,17 +30,19 @@ def index(tmp_path: Path, bi_encoder: BiEncoder, cities: Path) -> LocalIndex:
 
 
 def test_search_gives_document_ids_and_survives_reopening(index: LocalIndex, bi_encoder: BiEncoder) -> None:
-    before = [(c.chunk.document_id, c.score) for c in index.search("wall that divided the city", top_k=3)]
+    before = [(c.chunk.document_id, c.score) for c in index.search("wall that divided the city", top_k=3, mode="dense")]
     assert before[0][0] == "berlin-history"
     index.close()
     with LocalIndex.open(index.path, bi_encoder) as again:
-        assert [(c.chunk.document_id, c.score) for c in again.search("wall that divided the city", top_k=3)] == before
+        assert [
+            (c.chunk.document_id, c.score) for c in again.search("wall that divided the city", top_k=3, mode="dense")
+        ] == before
         assert again.count().documents == 18
 
 
 def test_exact_search_equals_numpy(index: LocalIndex, bi_encoder: BiEncoder) -> None:
     query = "a port on a river"
-    found = index.search(query, top_k=100)
+    found = index.search(query, top_k=100, mode="dense")
     vectors = bi_encoder.encode_document([c.chunk.embedded_text for c in found])
     expected = bi_encoder.similarity(bi_encoder.encode_query(query), vectors)[0]
     np.testing.assert_allclose([c.score for c in found], expected, atol=0.01)
@@ -49,14 +51,14 @@ def test_exact_search_equals_numpy(index: LocalIndex, bi_encoder: BiEncoder) -> 
 
 
 def test_hnsw_takes_over_above_a_size(tmp_path: Path, bi_encoder: BiEncoder, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(local, "EXACT_UP_TO", 400)
+    monkeypatch.setattr(shard, "EXACT_UP_TO", 400)
     texts = [f"note {i} about topic {i % 37} and place {i % 11}" for i in range(900)]
     with LocalIndex.create(tmp_path / "index", bi_encoder) as index:
         index.add(Document(f"{i}", text) for i, text in enumerate(texts))
-        assert index._shard.info().indexed_vectors_count > 0
+        assert index.stats().graph_vectors > 0
         queries = bi_encoder.encode_query([f"topic {i} place {i % 11}" for i in range(20)])
         approximate = [{c.chunk.document_id for c in index.nearest(q.tolist(), 10)} for q in queries]
-        monkeypatch.setattr(local, "EXACT_UP_TO", 10**6)
+        monkeypatch.setattr(shard, "EXACT_UP_TO", 10**6)
         exact = [{c.chunk.document_id for c in index.nearest(q.tolist(), 10)} for q in queries]
     recall = np.mean([len(a & e) / 10 for a, e in zip(approximate, exact, strict=True)])
     assert recall > 0.85
@@ -151,7 +153,7 @@ def test_a_newer_format_and_a_damaged_manifest(index: LocalIndex) -> None:
     file = index.path / "manifest.json"
     stored = json.loads(file.read_text())
     file.write_text(json.dumps(stored | {"format": 99}))
-    with pytest.raises(CorpusError, match="format 99, this bicross reads up to 1; upgrade"):
+    with pytest.raises(CorpusError, match="format 99, this bicross reads up to 2; upgrade"):
         bicross.open(index.path)
     file.write_text("{")
     with pytest.raises(CorpusError, match="the manifest is damaged"):

@@ -32,13 +32,14 @@ def test_the_answer_is_on_top_and_every_stage_is_shown(searcher: Searcher) -> No
     best = result.hits[0]
     assert best.document_id == "berlin"
     assert "3,520,031" in best.text
-    assert set(best.scores) == {"dense", "cross_encoder", "final"}
+    assert set(best.scores) == {"dense", "lexical", "fused", "cross_encoder", "final"}
     assert best.scores["final"].rank == 1
     assert best.score == best.scores["final"].score
     assert 0 <= best.relevance <= 1
-    assert [stage.stage for stage in result.stages] == ["embed query", "retrieve", "rerank"]
-    assert result.stages[2].items == 25
-    assert result.stages[2].tokens > 25 * 10
+    costs = {stage.stage: stage for stage in result.stages}
+    assert list(costs) == ["embed query", "retrieve dense", "retrieve lexical", "rerank"]
+    assert costs["rerank"].items == 25
+    assert costs["rerank"].tokens > 25 * 10
     assert len({hit.document_id for hit in result.hits}) == 3
 
 
@@ -52,12 +53,36 @@ def test_the_final_score_is_the_stored_fusion(searcher: Searcher, cross_encoder:
         assert alone == pytest.approx(logit, abs=0.1)  # bf16 in another batch
 
 
-def test_without_a_cross_encoder_the_order_is_dense(index: LocalIndex) -> None:
-    result = Searcher(index).search(QUERY, top_k=5)
+@pytest.mark.parametrize(
+    ("mode", "stage", "stages"),
+    [
+        ("dense", "dense", ["embed query", "retrieve dense"]),
+        ("lexical", "lexical", ["retrieve lexical"]),
+        ("hybrid", "fused", ["embed query", "retrieve dense", "retrieve lexical"]),
+    ],
+)
+def test_without_a_cross_encoder_the_first_stage_orders(
+    index: LocalIndex, mode: str, stage: str, stages: list[str]
+) -> None:
+    result = Searcher(index).search(QUERY, top_k=5, mode=mode)
     assert [hit.document_id for hit in result.hits] == result.retrieved[:5]
     assert result.hits[0].relevance is None
-    assert [hit.scores["dense"].rank for hit in result.hits] == [1, 2, 3, 4, 5]
-    assert len(result.stages) == 2
+    assert [hit.scores[stage].rank for hit in result.hits] == [1, 2, 3, 4, 5]
+    assert [cost.stage for cost in result.stages] == stages
+
+
+def test_reranking_what_words_alone_found_needs_no_embedding(searcher: Searcher) -> None:
+    result = searcher.search("museums", mode="lexical", top_k=3)
+    assert [cost.stage for cost in result.stages] == ["retrieve lexical", "rerank"]
+    assert all("museum" in hit.text for hit in result.hits)
+    logits = [hit.scores["cross_encoder"].score for hit in result.hits]
+    assert [hit.score for hit in result.hits] == logits == sorted(logits, reverse=True)
+
+
+def test_a_word_that_no_document_has_finds_nothing_by_words(searcher: Searcher) -> None:
+    assert searcher.search("xylophagous", mode="lexical").hits == []
+    assert searcher.search("the of and", mode="lexical").hits == []  # stop words alone
+    assert len(searcher.search("xylophagous", top_k=3).hits) == 3
 
 
 def test_a_cross_encoder_fitted_to_another_retriever_orders_by_its_logit(
@@ -84,7 +109,7 @@ def test_documents_not_chunks_are_returned(tmp_path: Path, bi_encoder: BiEncoder
 
 def test_more_hits_than_candidates_means_more_candidates(searcher: Searcher) -> None:
     result = searcher.search(QUERY, top_k=12, candidates=1)
-    assert result.stages[2].items >= 12
+    assert result.stages[-1].items >= 12
     assert len({hit.document_id for hit in result.hits}) == 12
 
 
@@ -100,6 +125,10 @@ def test_an_empty_index_gives_no_hits(tmp_path: Path, bi_encoder: BiEncoder, cro
         ({"query": "x", "top_k": 0}, "top_k is 0"),
         ({"query": "x", "top_k": -1}, "top_k is -1"),
         ({"query": "x", "candidates": 0}, "candidates is 0"),
+        ({"query": "x", "mode": "magic"}, "mode 'magic' is not known"),
+        ({"query": "x", "dense_weight": 1.5}, "must be between 0 and 1"),
+        ({"query": "x", "mode": "lexical", "dense_weight": 0.5}, "no meaning in mode lexical"),
+        ({"query": "x", "filter": "nothing == 1"}, "no document has the field 'nothing'"),
     ],
 )
 def test_bad_arguments(searcher: Searcher, arguments: dict, message: str) -> None:

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 import bicross
-from bicross.cli import index, info, models, quantise, score, search
+from bicross.cli import check, delete, get, index, info, models, quantise, score, search, transfer
 from bicross.errors import BicrossError, UsageError
 
 app = typer.Typer(
@@ -20,7 +20,12 @@ app = typer.Typer(
 )
 app.command("index")(index.index)
 app.command("search")(search.search)
+app.command("get")(get.get)
+app.command("delete")(delete.delete)
 app.command("info")(info.info)
+app.command("check")(check.check)
+app.command("export")(transfer.export)
+app.command("import")(transfer.import_)
 app.command("score")(score.score)
 app.command("models")(models.models)
 app.command("quantise")(quantise.quantise)

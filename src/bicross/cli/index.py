@@ -2,20 +2,50 @@
 
 from __future__ import annotations
 
+import signal
 import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from time import perf_counter
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+if TYPE_CHECKING:
+    from types import FrameType
+
+    from bicross.index import RefreshReport
+
 
 def index(
-    paths: Annotated[list[Path], typer.Argument(help="Files (.txt, .md, .jsonl, .jsonl.gz) and folders of them.")],
+    paths: Annotated[list[str], typer.Argument(help="Files, folders and globs; - reads standard input.")],
     into: Annotated[Path, typer.Option("--into", help="Folder of the index; made when it is not there.")],
+    prune: Annotated[
+        bool, typer.Option("--prune", help="Remove documents whose files (below PATHS) or lines are gone.")
+    ] = False,
+    strict: Annotated[bool, typer.Option("--strict", help="Stop at the first file that cannot be read.")] = False,
+    ignore: Annotated[
+        list[str] | None, typer.Option("--ignore", help="Pattern of files to pass over, as in .gitignore; repeatable.")
+    ] = None,
+    id_field: Annotated[str | None, typer.Option("--id-field", help="Field of records with the id [_id, id].")] = None,
+    text_field: Annotated[
+        list[str] | None, typer.Option("--text-field", help="Field with the text [text]; repeat it to join several.")
+    ] = None,
+    title_field: Annotated[str | None, typer.Option("--title-field", help="Field with the title [title].")] = None,
+    metadata_field: Annotated[
+        list[str] | None,
+        typer.Option("--metadata-field", help="Field to keep, NAME or NAME:text|int|float|bool; repeatable [all]."),
+    ] = None,
     model: Annotated[str | None, typer.Option("--model", help="Bi-encoder: name or folder.")] = None,
     chunk_tokens: Annotated[
         int | None, typer.Option("--chunk-tokens", help="The most tokens in a chunk [default: what the model reads].")
+    ] = None,
+    overlap: Annotated[
+        int | None, typer.Option("--overlap", help="Tokens that a chunk repeats of the one before [0].")
+    ] = None,
+    language: Annotated[
+        str | None, typer.Option("--language", help="Of lexical search: en, de, fr … or none [en]; Chinese in any.")
     ] = None,
     device: Annotated[str, typer.Option("--device", help="cpu, cuda, cuda:1 …")] = "cpu",
     precision: Annotated[
@@ -24,46 +54,95 @@ def index(
 ) -> None:
     """Read documents, chunk and embed them, and store them in an index.
 
-    Run it again to go on after an interruption or to add more: what is stored already is not embedded again.
+    Run it again to go on after an interruption or when files have changed: only what is new or different is embedded.
+    A file that cannot be read does not stop the run; it is listed at the end, and the exit code is 1.
     """
     from rich.console import Console
 
-    from bicross.documents import read_documents
-    from bicross.errors import UsageError
+    from bicross.documents import Fields, read_documents
+    from bicross.index import refresh
     from bicross.opening import open_or_create
 
-    for path in paths:
-        if not path.exists():
-            raise UsageError(f"{path}: no such file or folder")
+    fields = Fields(id_field, tuple(text_field or ()), title_field, tuple(metadata_field) if metadata_field else None)
+    read_documents(
+        paths, fields=fields, ignore=ignore or ()
+    )  # says what is wrong with the paths before a model is loaded
     started, safe = perf_counter(), 0
-    console = Console(stderr=True)
-    with open_or_create(into, model, chunk_tokens=chunk_tokens, device=device, precision=precision) as opened:
-        try:
-            with console.status("Indexing …") as status:
+    index = open_or_create(
+        into,
+        model,
+        chunk_tokens=chunk_tokens,
+        overlap=overlap,
+        language=language,
+        device=device,
+        precision=precision,
+    )
+    with index as opened:
+        with Console(stderr=True).status("Indexing …") as status, _stop_at_ctrl_c() as stop:
 
-                def committed(documents: int) -> None:
-                    nonlocal safe
-                    safe += documents
-                    status.update(f"Indexing … {safe} documents stored")
+            def committed(documents: int) -> None:
+                nonlocal safe
+                safe += documents
+                status.update(f"Indexing … {safe} documents stored")
 
-                report = opened.add(read_documents(paths), committed=committed)
-        except KeyboardInterrupt:
-            typer.echo(
-                f"bicross: stopped; {safe} documents of this run are stored and can be searched; "
-                "run the same command again to go on",
-                err=True,
+            report = refresh(
+                opened,
+                paths,
+                fields=fields,
+                ignore=ignore or (),
+                prune=prune,
+                strict=strict,
+                committed=committed,
+                stop=stop,
             )
-            sys.exit(130)
         count = opened.count()
-    if report.empty:
-        typer.echo(f"left out, because they have no text: {_few(report.empty)}", err=True)
-    cut = f"; {report.truncated} chunks longer than the model reads" if report.truncated else ""
+    _print(report, perf_counter() - started)
+    typer.echo(f"{into}: {count.documents} documents in {count.chunks} chunks")
+    if report.stopped:
+        typer.echo(
+            f"bicross: stopped; {safe} documents of this run are stored and can be searched; "
+            "run the same command again to go on",
+            err=True,
+        )
+        sys.exit(130)
+    if report.failed:
+        sys.exit(1)
+
+
+@contextmanager
+def _stop_at_ctrl_c() -> Iterator[Callable[[], bool]]:
+    """The first Ctrl-C asks for a stop after the batch; the second one interrupts at once, which loses the batch."""
+    asked = False
+
+    def ask(number: int, frame: FrameType | None) -> None:
+        nonlocal asked
+        asked = True
+        signal.signal(signal.SIGINT, before)
+        typer.echo("bicross: finishing the batch …", err=True)
+
+    before = signal.signal(signal.SIGINT, ask)
+    try:
+        yield lambda: asked
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+def _print(report: RefreshReport, seconds: float) -> None:
+    added = report.added
+    if added.emptied:
+        typer.echo(f"left out, because they have no text: {_few(added.empty, added.emptied)}", err=True)
+    for failure in report.failures:
+        typer.echo(f"failed: {failure.where}: {failure.reason}", err=True)
+    if report.failed > len(report.failures):
+        typer.echo(f"failed: {report.failed - len(report.failures)} more", err=True)
+    cut = f"; {added.truncated} chunks longer than the model reads" if added.truncated else ""
     typer.echo(
-        f"{report.new} new, {report.changed} changed, {report.unchanged} unchanged documents; "
-        f"{report.chunks} chunks, {report.tokens} tokens embedded in {perf_counter() - started:.1f} s{cut}\n"
-        f"{into}: {count.documents} documents in {count.chunks} chunks"
+        f"{added.new} new, {added.changed} changed, {added.unchanged} unchanged, {report.removed} removed, "
+        f"{report.failed} failed documents; {added.chunks} chunks, {added.tokens} tokens embedded "
+        f"in {seconds:.1f} s{cut}"
     )
 
 
-def _few(ids: tuple[str, ...]) -> str:
-    return ", ".join(ids[:10]) + (f" and {len(ids) - 10} more" if len(ids) > 10 else "")
+def _few(ids: tuple[str, ...], number: int) -> str:
+    shown = [i if len(i) <= 60 and i.isprintable() else repr(i[:60]) for i in ids[:10]]
+    return ", ".join(shown) + (f" and {number - 10} more" if number > 10 else "")

@@ -12,19 +12,37 @@ import typer
 
 def info(
     index: Annotated[Path, typer.Argument(help="Folder of the index.")],
+    facet: Annotated[
+        list[str] | None, typer.Option("--facet", help="Count the values of this metadata field; repeatable.")
+    ] = None,
+    filter: Annotated[str | None, typer.Option("--filter", help="Count among these documents only.")] = None,
+    limit: Annotated[int, typer.Option("--limit", help="The most frequent values to show of a facet.")] = 20,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object.")] = False,
 ) -> None:
     """Say what an index holds and what it was made with."""
+    from bicross.errors import UsageError
     from bicross.opening import open
 
+    if filter is not None and not facet:
+        raise UsageError("--filter limits what --facet counts; name a field with --facet")
     with open(index) as opened:
-        count, size, manifest = opened.count(), opened.bytes_on_disk(), opened.manifest
-    facts = {"path": str(index), "documents": count.documents, "chunks": count.chunks, "bytes": size}
+        stats, manifest = opened.stats(), opened.manifest
+        facets = {field: opened.facets(field, filter=filter, limit=limit) for field in facet or ()}
+    facts = {"path": str(index), **asdict(stats)}
     if as_json:
-        typer.echo(json.dumps({**facts, **asdict(manifest)}))
+        counts = {field: [{"value": v, "documents": n} for v, n in values] for field, values in facets.items()}
+        typer.echo(json.dumps({**facts, "facets": counts, **asdict(manifest)}, ensure_ascii=False))
         return
+    for field, values in facets.items():
+        typer.echo(field)
+        for value, documents in values:
+            typer.echo(f"{documents:>10}  {value}")
+    if facets:
+        return
+    fields = ", ".join(f"{name} ({kind})" for name, kind in facts.pop("fields").items())
     fingerprint = manifest.fingerprint
-    lines = {**facts, "format": manifest.format, "model": manifest.model, **fingerprint.encoder}
-    lines |= {"chunk_tokens": fingerprint.chunk_tokens, "dtype": fingerprint.dtype}
+    lines = {**facts, "fields": fields or "none", "format": manifest.format, "model": manifest.model}
+    lines |= {**fingerprint.encoder, "chunk_tokens": fingerprint.chunk_tokens, "overlap": fingerprint.overlap}
+    lines |= {"language": fingerprint.lexical_language, "dtype": fingerprint.dtype}
     for name, value in lines.items():
         typer.echo(f"{name.replace('_', ' '):<16} {value}")

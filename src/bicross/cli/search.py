@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -20,6 +20,18 @@ def search(
         int, typer.Option("--candidates", help="Chunks that the cross-encoder reads; at least --top-k.")
     ] = 50,
     rerank: Annotated[bool, typer.Option("--rerank/--no-rerank", help="Second stage: yes or no.")] = True,
+    mode: Annotated[
+        Literal["dense", "lexical", "hybrid"],
+        typer.Option("--mode", help="First stage: by meaning, by words (BM25), or both fused."),
+    ] = "hybrid",
+    filter: Annotated[
+        str | None,
+        typer.Option("--filter", help="Only documents with such metadata: 'year >= 2020 and lang == \"en\"'."),
+    ] = None,
+    dense_weight: Annotated[
+        float | None,
+        typer.Option("--dense-weight", help="Fuse weighted scores (0 to 1 for meaning) in place of reciprocal ranks."),
+    ] = None,
     model: Annotated[
         str | None, typer.Option("--model", help="Bi-encoder; only the one that the index was made with fits.")
     ] = None,
@@ -54,7 +66,14 @@ def search(
         reranker = CrossEncoder(name, device=device, precision=precision) if rerank else None
         searcher = Searcher(opened, reranker)
         for query_id, text in asked:
-            result = searcher.search(text or "", top_k=top_k, candidates=candidates)
+            result = searcher.search(
+                text or "",
+                top_k=top_k,
+                candidates=candidates,
+                mode=mode,
+                filter=filter,
+                dense_weight=dense_weight,
+            )
             if as_json:
                 _print_json(result, query_id, explain)
             else:

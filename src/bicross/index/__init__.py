@@ -1,7 +1,29 @@
-"""The stored corpus: manifest, chunks and vectors in one folder."""
+"""The stored corpus: a manifest, a catalogue of documents, and an engine with their chunks, in one folder."""
 
+from bicross.index.checking import CheckReport, check
 from bicross.index.embedder import Embedder
-from bicross.index.local import AddReport, Candidate, LocalIndex
+from bicross.index.local import AddReport, IndexCount, IndexStats, LocalIndex
 from bicross.index.manifest import Fingerprint, Manifest, read_manifest
+from bicross.index.records import EncodedDocument
+from bicross.index.refresh import RefreshReport, refresh
+from bicross.index.retrieval import Candidate, Mode
+from bicross.index.transfer import export
 
-__all__ = ["AddReport", "Candidate", "Embedder", "Fingerprint", "LocalIndex", "Manifest", "read_manifest"]
+__all__ = [
+    "AddReport",
+    "Candidate",
+    "CheckReport",
+    "Embedder",
+    "EncodedDocument",
+    "Fingerprint",
+    "IndexCount",
+    "IndexStats",
+    "LocalIndex",
+    "Manifest",
+    "Mode",
+    "RefreshReport",
+    "check",
+    "export",
+    "read_manifest",
+    "refresh",
+]

@@ -1,33 +1,42 @@
-"""An index in a folder: Qdrant Edge in this process."""
+"""An index in a folder: the catalogue of documents and the engine, changed together or not at all."""
 
 from __future__ import annotations
 
 import os
 import shutil
-import uuid
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
-from dataclasses import dataclass
+import threading
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
-import numpy.typing as npt
-import qdrant_edge as qdrant
 
-from bicross.documents import Chunk, Document, chunk_document
-from bicross.errors import CorpusError, DocumentError, StorageError, UsageError
+from bicross.documents import Document, chunk_document
+from bicross.errors import DocumentError, StorageError, UsageError
+from bicross.index import catalogue as catalogues
+from bicross.index import lock as locks
+from bicross.index import shard as shards
+from bicross.index.catalogue import Catalogue, Entry
 from bicross.index.embedder import Embedder
-from bicross.index.lock import FILES as LOCK_FILES
+from bicross.index.fields import MOST_INDEXED, FieldType, field_name, field_types, merged
+from bicross.index.filters import Condition, check_field, parse_filter
+from bicross.index.lexical import TermWeights, document_weights
 from bicross.index.lock import IndexLock
 from bicross.index.manifest import FILE, Fingerprint, Manifest, read_manifest, write_manifest
-
-#: Up to this many chunks every search compares with all of them; above, HNSW finds the neighbours.
-EXACT_UP_TO = 50_000
+from bicross.index.records import DTYPE, EncodedDocument, digest, payloads, stored
+from bicross.index.retrieval import Candidate, Mode, Question, Retrieved, ask, check_mode, retrieve
+from bicross.index.shard import Shard, Version
 
 #: Chunks that are embedded and committed together: all of a batch's documents are stored whole, or none.
 BATCH_CHUNKS = 512
+
+#: Chunks that are committed together when they come with their vectors: a commit costs the disk the same for more.
+BATCH_ENCODED = 4096
+
+#: Documents that are deleted together.
+BATCH_DELETED = 1000
 
 #: Room that must be free before a batch is written: the engine grows its files in steps and must never hit the end.
 _FREE_BYTES = 96 * 2**20
@@ -35,19 +44,7 @@ _FREE_BYTES = 96 * 2**20
 #: The most chunks that one search may ask for.
 MOST_CHUNKS = 1_000_000
 
-_SHARD = "shard"
-_VECTOR = "dense"
-_NAMESPACE = uuid.UUID("7d0c5a4e-2f0b-5b53-9f0e-5c5b8a8e6f11")
-
-
-@dataclass(frozen=True)
-class Candidate:
-    """A chunk that the first stage found. ``score`` is its similarity, cosine for normalised encoders."""
-
-    chunk: Chunk
-    score: float
-    truncated: bool
-    metadata: Mapping[str, Any]
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -58,7 +55,9 @@ class AddReport:
         new, changed, unchanged: Documents.
         chunks, tokens: What was embedded.
         truncated: Chunks that the model did not read to the end (titles can be longer than it reads).
-        empty: Ids of documents with neither text nor title; they cannot be found, so they are left out.
+        empty: Ids of documents with neither text nor title; they cannot be found, so they are left out. Of many, the
+            first hundred.
+        emptied: How many of those there were.
     """
 
     new: int = 0
@@ -68,6 +67,7 @@ class AddReport:
     tokens: int = 0
     truncated: int = 0
     empty: tuple[str, ...] = ()
+    emptied: int = 0
 
 
 @dataclass(frozen=True)
@@ -79,43 +79,60 @@ class IndexCount:
 
 
 @dataclass(frozen=True)
-class _Prepared:
-    """A document on its way into the index."""
+class IndexStats:
+    """What an index holds.
 
-    document: Document
-    content_hash: str
-    chunks: list[Chunk]
+    Attributes:
+        documents, chunks: Stored.
+        bytes: Taken on disk.
+        graph_vectors: Vectors in the HNSW graph; 0 while every search compares with all of them.
+        fields: Name and type of each metadata field.
+    """
+
+    documents: int
+    chunks: int
+    bytes: int
+    graph_vectors: int
+    fields: Mapping[str, FieldType]
 
 
 class LocalIndex:
     """A corpus in a folder, open in this process. Use ``create``, ``open`` or ``bicross.open``; a context manager.
 
-    Searches may run in several threads. Adding is for one thread.
+    Threads may share it: searches run side by side, changes one after the other, and a search never sees half of one.
     """
 
     def __init__(
-        self, path: Path, manifest: Manifest, embedder: Embedder, shard: qdrant.EdgeShard, lock: IndexLock
+        self, path: Path, manifest: Manifest, embedder: Embedder, catalogue: Catalogue, shard: Shard, lock: IndexLock
     ) -> None:
         self.path = path
         self.manifest = manifest
         self.embedder = embedder
-        self._shard = shard
+        self.catalogue = catalogue
+        self.shard = shard
         self._lock = lock
-        self._stored: dict[str, tuple[str, int]] | None = None  # document id -> (hash, chunks), read when first needed
+        self._writing = threading.RLock()  # held by who changes documents
+        self._switching = threading.Lock()  # held while the engine passes from one state to the next
+        self._state = 0  # counts the states
+        self._unoptimised = 0  # chunks stored since the engine was last asked to put them in order
+        self._fields: dict[str, FieldType] = dict(catalogue.fields())  # type: ignore[arg-type]
 
     # -- opening and closing -------------------------------------------------------------------------------------
 
     @staticmethod
-    def create(path: str | Path, embedder: Embedder, *, chunk_tokens: int | None = None) -> LocalIndex:
+    def create(
+        path: str | Path, embedder: Embedder, *, chunk_tokens: int | None = None, overlap: int = 0, language: str = "en"
+    ) -> LocalIndex:
         """Make an empty index in a folder that does not exist or is empty.
 
         Raises:
-            UsageError: The folder holds something else, or ``chunk_tokens`` does not suit the encoder.
+            UsageError: The folder holds something else, or a setting does not suit the encoder.
             IndexLockedError, StorageError: See ``open``; no room for an index.
         """
         path = Path(path)
-        manifest = Manifest(_findable(embedder.name), Fingerprint.of(embedder, chunk_tokens))
-        leftovers = {_SHARD, *LOCK_FILES, "manifest.json.new"}  # of a creation that was interrupted
+        fingerprint = Fingerprint.of(embedder, chunk_tokens, overlap=overlap, language=language)
+        manifest = Manifest(_findable(embedder.name), fingerprint)
+        leftovers = {shards.FOLDER, *catalogues.FILES, *locks.FILES, f"{FILE}.new"}  # of an interrupted creation
         try:
             path.mkdir(parents=True, exist_ok=True)
             foreign = sorted(p.name for p in path.iterdir() if p.name not in leftovers)
@@ -128,55 +145,58 @@ class LocalIndex:
         lock = IndexLock(path)
         try:
             _check_room(path, 0)
-            shutil.rmtree(path / _SHARD, ignore_errors=True)
-            config = qdrant.EdgeConfig(
-                vectors={_VECTOR: qdrant.EdgeVectorParams(size=embedder.dimension, distance=qdrant.Distance.Dot)},
-                optimizers=qdrant.EdgeOptimizersConfig(indexing_threshold=EXACT_UP_TO * embedder.dimension * 4 // 1024),
-            )
-            with _engine_errors(path):
-                shard = qdrant.EdgeShard.create(str(path / _SHARD), config)
-                shard.update(qdrant.UpdateOperation.create_field_index("document_id", qdrant.PayloadSchemaType.Keyword))
-            write_manifest(path, manifest)
+            shutil.rmtree(path / shards.FOLDER, ignore_errors=True)
+            for file in catalogues.FILES:
+                (path / file).unlink(missing_ok=True)
+            shard = Shard.create(path, embedder.dimension)
+            catalogue = Catalogue(path)
+            write_manifest(path, manifest)  # last: a folder without it is no index yet
         except BaseException:
             lock.release()
             raise
-        return LocalIndex(path, manifest, embedder, shard, lock)
+        return LocalIndex(path, manifest, embedder, catalogue, shard, lock)
 
     @staticmethod
-    def open(path: str | Path, embedder: Embedder, *, chunk_tokens: int | None = None) -> LocalIndex:
+    def open(
+        path: str | Path,
+        embedder: Embedder,
+        *,
+        chunk_tokens: int | None = None,
+        overlap: int | None = None,
+        language: str | None = None,
+    ) -> LocalIndex:
         """Open the index in a folder with the encoder that it was made with.
 
         Raises:
             UsageError: No such folder.
-            CorpusError: Not an index, of a newer format, or damaged.
+            CorpusError: Not an index, of another format, or damaged.
             FingerprintError: It was made with another encoder or other settings.
             IndexLockedError: Another process has it open.
         """
         path = Path(path)
         manifest = read_manifest(path)
-        wanted = manifest.fingerprint.chunk_tokens if chunk_tokens is None else chunk_tokens
-        given = Fingerprint(dict(embedder.identity), wanted)
-        manifest.check(embedder.name, given, path)
+        settings = {"chunk_tokens": chunk_tokens, "overlap": overlap, "lexical_language": language}
+        given: dict[str, Any] = {name: value for name, value in settings.items() if value is not None}
+        manifest.check(embedder.name, replace(manifest.fingerprint, encoder=dict(embedder.identity), **given), path)
         lock = IndexLock(path)
         try:
-            if not (path / _SHARD).is_dir():
-                raise CorpusError(f"{path}: damaged: its folder {_SHARD!r} is missing; index the documents again")
-            with _engine_errors(path):
-                shard = qdrant.EdgeShard.load(str(path / _SHARD))
+            shard = Shard.load(path)
+            index = LocalIndex(path, manifest, embedder, Catalogue(path), shard, lock)
+            index._recover()
         except BaseException:
             lock.release()
             raise
-        return LocalIndex(path, manifest, embedder, shard, lock)
+        return index
 
     def close(self) -> None:
         """Write everything to disk and let other processes have the folder. Calling it twice does no harm."""
-        if self._lock.held:
-            try:
-                with _engine_errors(self.path):
-                    self._shard.flush()
-                    self._shard.close()
-            finally:
-                self._lock.release()
+        with self._writing:
+            if self._lock.held:
+                try:
+                    self.shard.close()
+                    self.catalogue.close()
+                finally:
+                    self._lock.release()
 
     def __enter__(self) -> LocalIndex:
         return self
@@ -204,197 +224,334 @@ class LocalIndex:
             DocumentError: From the iterable. What was committed before stays.
             StorageError: The disk is full, or writing failed. What was committed before stays.
         """
-        stored = self._read_stored()
-        counts = {"new": 0, "changed": 0, "unchanged": 0, "chunks": 0, "tokens": 0, "truncated": 0}
-        batch: list[_Prepared] = []
-        empty: list[str] = []
+        with self._writing:
+            report = _Adding(self, committed).run(documents)
+            self.optimise()  # also when nothing is new: the last run may have been stopped before this
+            return report
 
-        def commit() -> None:
-            if batch:
-                tokens, truncated = self._commit(batch)
-                counts["tokens"] += tokens
-                counts["truncated"] += truncated
-                for item in batch:
-                    counts["changed" if item.document.id in stored else "new"] += 1
-                    counts["chunks"] += len(item.chunks)
-                    stored[item.document.id] = (item.content_hash, len(item.chunks))
-                committed(len(batch))
-                batch.clear()
+    def upsert(
+        self, documents: Iterable[Document], *, committed: Callable[[int], None] = lambda documents: None
+    ) -> AddReport:
+        """The same as ``add``, under the name that other indexes have for it."""
+        return self.add(documents, committed=committed)
 
-        try:
-            for document in documents:
-                if any(document.id == other.document.id for other in batch):
-                    commit()  # the same id again: the later one wins, so the earlier must be stored first
-                content_hash = document.content_hash
-                if stored.get(document.id, ("", 0))[0] == content_hash:
-                    counts["unchanged"] += 1
-                    continue
-                chunks = chunk_document(document, self.manifest.fingerprint.chunk_tokens, self.embedder.token_spans)
-                if not chunks:
-                    empty.append(document.id)
-                    self._forget(document.id)  # an older version with text must not be found any more
-                    continue
-                if batch and sum(len(item.chunks) for item in batch) + len(chunks) > BATCH_CHUNKS:
-                    commit()
-                batch.append(_Prepared(document, content_hash, chunks))
-        except DocumentError:
-            commit()
-            raise
-        commit()
-        if counts["chunks"]:
-            self._optimise()
-        return AddReport(**counts, empty=tuple(empty))
+    def delete(self, document_ids: str | Iterable[str]) -> list[str]:
+        """Delete documents, at once from both sides.
 
-    def _commit(self, batch: list[_Prepared]) -> tuple[int, int]:
-        """Embed and store one batch: (tokens read, chunks that the model did not read to the end)."""
-        texts = [chunk.embedded_text for item in batch for chunk in item.chunks]
-        encoded = self.embedder.encode(texts, self.embedder.document_prompt, "documents", False)
-        _check_room(self.path, 4 * (encoded.embeddings.nbytes + 4 * sum(map(len, texts))))
-        row = iter(zip(encoded.embeddings, encoded.truncated, strict=True))
-        points = [_point(item, number, *next(row)) for item in batch for number in range(len(item.chunks))]
-        stored = self._read_stored()
-        surplus: list[int | uuid.UUID | str] = [
-            _point_id(f"{item.document.id}#{number}")
-            for item in batch
-            for number in range(len(item.chunks), stored.get(item.document.id, ("", 0))[1])
-        ]
-        with _engine_errors(self.path):
-            self._shard.update(qdrant.UpdateOperation.upsert_points(points))
-            if surplus:
-                self._shard.update(qdrant.UpdateOperation.delete_points(surplus))
-            self._shard.flush()
-        return encoded.tokens, int(encoded.truncated.sum())
-
-    def _forget(self, document_id: str) -> None:
-        if document_id in self._read_stored():
-            here = qdrant.Filter(must=[qdrant.FieldCondition("document_id", match=qdrant.MatchValue(document_id))])
-            with _engine_errors(self.path):
-                self._shard.update(qdrant.UpdateOperation.delete_points_by_filter(here))
-                self._shard.flush()
-            del self._read_stored()[document_id]
-
-    def _read_stored(self) -> dict[str, tuple[str, int]]:
-        """Hash and number of chunks of every document that is stored whole.
-
-        A document of which a crash left a part, or old chunks beside new ones, has the hash "": it is stored again.
+        Returns:
+            The ids that were not stored.
         """
-        if self._stored is None:
-            seen: dict[str, dict[tuple[str, int], int]] = {}
-            for payload in self._payloads(["document_id", "hash", "chunks"]):
-                versions = seen.setdefault(payload["document_id"], {})
-                version = (payload["hash"], payload["chunks"])
-                versions[version] = versions.get(version, 0) + 1
-            self._stored = {}
-            for document_id, versions in seen.items():
-                (content_hash, chunks), found = max(versions.items(), key=lambda item: item[0][1])
-                whole = len(versions) == 1 and found == chunks
-                self._stored[document_id] = (content_hash if whole else "", chunks)
-        return self._stored
+        unknown: list[str] = []
+        batch: dict[str, Entry] = {}
+        with self._writing:
+            for document_id in [document_ids] if isinstance(document_ids, str) else document_ids:
+                entry = self.catalogue.find(document_id)
+                if entry is None:
+                    unknown.append(document_id)
+                    continue
+                batch[document_id] = replace(entry, chunks=0)
+                if len(batch) == BATCH_DELETED:
+                    self._switch([], [], list(batch.values()))
+                    batch = {}
+            if batch:
+                self._switch([], [], list(batch.values()))
+        return unknown
 
-    def _payloads(self, fields: list[str]) -> Iterator[dict[str, Any]]:
-        offset: Any = None
+    def add_encoded(self, documents: Iterable[EncodedDocument]) -> int:
+        """Store documents with the embeddings that they come with, as ``export`` wrote them; the number stored.
+
+        Those that are there already with the same content are passed over.
+
+        Raises:
+            DocumentError: A vector has another width than the index, or holds NaN.
+            StorageError: See ``add``.
+        """
+        batch: list[EncodedDocument] = []
+        ids: set[str] = set()
+        chunks = number = 0
+        with self._writing:
+            for document in documents:
+                _check_vectors(document, self.embedder.dimension)
+                entry = self.catalogue.find(document.id)
+                if entry and entry.content_hash == document.content_hash:
+                    continue
+                if batch and (document.id in ids or chunks + len(document.chunks) > BATCH_ENCODED):
+                    self.store(batch)
+                    batch, chunks, ids = [], 0, set()
+                batch.append(document)
+                ids.add(document.id)
+                chunks += len(document.chunks)
+                number += 1
+            if batch:
+                self.store(batch)
+            self.optimise()
+        return number
+
+    def store(self, batch: list[EncodedDocument]) -> None:
+        """Commit one batch: every document of it is stored whole when this returns, in place of its older version."""
+        language = self.manifest.fingerprint.lexical_language
+        terms = [[document_weights(chunk.embedded_text, language) for chunk in d.chunks] for d in batch]
+        text_bytes = sum(4 * len(chunk.embedded_text) for d in batch for chunk in d.chunks)
+        _check_room(self.path, 4 * (sum(d.vectors.nbytes for d in batch) + text_bytes))
+        self._index_fields(batch)
+        self._switch(batch, terms, [_entry(d, t) for d, t in zip(batch, terms, strict=True)])
+        self._unoptimised += sum(len(d.chunks) for d in batch)
+        # what is not in order yet is held in memory; each time a share of the whole, so that the work stays linear
+        if self._unoptimised > max(2 * shards.EXACT_UP_TO, self.shard.size() // 5):
+            self.optimise()
+
+    def _switch(self, batch: list[EncodedDocument], terms: list[list[TermWeights]], entries: list[Entry]) -> None:
+        """Write down what will change, change it in the engine, and enter it: see ``catalogue.py``."""
+        with self._writing:
+            self._recover()  # of a batch that failed in this process
+            self.catalogue.intend(entries)
+            with self._switching:
+                self._state += 1
+                self.shard.put(batch, terms)
+                self.shard.flush()  # what is new must be safe before what is old goes
+                self._finish()
+
+    def _finish(self) -> None:
+        """The engine has what was written down: remove what it replaces, and enter it."""
+        replaced = [
+            Version(entry.id, hash_before, chunks_before)
+            for entry, hash_before, chunks_before in self.catalogue.pending()
+            if hash_before and (entry.chunks == 0 or hash_before != entry.content_hash)
+        ]
+        if replaced:
+            self.shard.remove(replaced)
+            self.shard.flush()
+        self.catalogue.settle()
+
+    def _recover(self) -> None:
+        """Put right what a crash left: a document is there whole in its new version, or still in its old one."""
+        pending = self.catalogue.pending()
+        if not pending:
+            return
+        half = []
+        for entry, hash_before, _ in pending:
+            version = Version(entry.id, entry.content_hash, entry.chunks)
+            if entry.chunks and not self.shard.has(version):
+                half.append(version if entry.content_hash != hash_before else Version(entry.id, "", 0))
+        with self._switching:
+            self._state += 1
+            self.shard.remove(half)
+            self.shard.flush()
+            self.catalogue.withdraw(version.document_id for version in half)
+            self._finish()
+
+    def _index_fields(self, batch: list[EncodedDocument]) -> None:
+        """Let the engine index metadata fields that are new, or of which the values have got another type."""
+        wider = merged(self._fields, (pair for document in batch for pair in field_types(document.metadata)))
+        for name, kind in wider.items():
+            if name in self._fields or len(self._fields) < MOST_INDEXED:
+                self.shard.index_field(name, kind)
+            self._fields[name] = kind
+        if wider:
+            self.catalogue.set_fields(dict(wider))
+
+    def optimise(self) -> None:
+        """Build the graph where the corpus has outgrown exact search, and drop from it what was deleted."""
+        with self._writing:
+            if self.shard.size() > shards.EXACT_UP_TO:
+                _check_room(self.path, self.bytes_on_disk())
+                self.shard.optimise()
+                self.shard.flush()
+                self._unoptimised = 0
+
+    # -- searching -----------------------------------------------------------------------------------------------
+
+    def search(
+        self,
+        query: str,
+        *,
+        top_k: int = 10,
+        mode: Mode = "hybrid",
+        filter: str | None = None,
+        dense_weight: float | None = None,
+    ) -> list[Candidate]:
+        """The first stage alone: the best chunks for a query, best first; of those, equal scores in order of id.
+
+        Args:
+            query: Not empty.
+            top_k: Chunks to return.
+            mode: ``dense`` (by meaning), ``lexical`` (by words, BM25) or ``hybrid``.
+            filter: Only chunks of documents whose metadata fit, see ``filters.py``.
+            dense_weight: In a hybrid search, weigh the scores of both sides by this and by 1 minus this, in place of
+                reciprocal rank fusion.
+
+        Raises:
+            UsageError: The query is empty, an argument is out of its range, or the filter is wrong.
+        """
+        check_mode(mode, dense_weight)
+        condition = self.condition(filter)
+        return self.retrieve(self.ask(query, mode), top_k, condition, dense_weight).candidates
+
+    def ask(self, query: str, mode: Mode) -> Question:
+        """Read a query for ``retrieve``."""
+        return ask(query, mode, self.embedder, self.manifest.fingerprint.lexical_language)
+
+    def condition(self, filter: str | None) -> Condition | None:
+        """A filter, parsed and checked against the fields of this index."""
+        return None if filter is None else parse_filter(filter, self._fields)
+
+    def retrieve(
+        self, question: Question, limit: int, condition: Condition | None = None, dense_weight: float | None = None
+    ) -> Retrieved:
+        """Candidates for a question, see ``retrieval.py``."""
+        if not 1 <= limit <= MOST_CHUNKS:
+            raise UsageError(f"top_k is {limit}; it must be between 1 and {MOST_CHUNKS}")
+        return self._steady(lambda: retrieve(self.shard, question, limit, condition, dense_weight))
+
+    def nearest(self, vector: list[float], top_k: int) -> list[Candidate]:
+        """The chunks nearest to an embedding of length ``dimension``."""
+        if len(vector) != self.embedder.dimension or not np.isfinite(vector).all():
+            raise UsageError(f"a query vector needs {self.embedder.dimension} finite numbers")
+        return self.retrieve(Question("", list(vector), None), top_k).candidates
+
+    def facets(self, field: str, *, filter: str | None = None, limit: int = 20) -> list[tuple[str | int | bool, int]]:
+        """How many documents have each value of a metadata field, the most frequent values first.
+
+        Raises:
+            UsageError: No document has the field, or its values cannot be counted (fractions, dates, mixed types).
+        """
+        field = field_name(field)
+        kind = check_field(self._fields, field)
+        if kind not in ("text", "integer", "boolean"):
+            raise UsageError(f"the field {field!r} is of type {kind}; only texts, whole numbers, true and false count")
+        if limit < 1:
+            raise UsageError(f"limit is {limit}; it must be at least 1")
+        condition = self.condition(filter)
+        return self._steady(lambda: self.shard.facet(field, kind, condition, limit))
+
+    def _steady(self, read: Callable[[], T]) -> T:
+        """Read again when a batch was switched meanwhile: what comes back is of one state of the index."""
         while True:
-            request = qdrant.ScrollRequest(offset=offset, limit=10_000, with_payload=fields, with_vector=False)
-            with _engine_errors(self.path):
-                records, offset = self._shard.scroll(request)
-            yield from (dict(record.payload or {}) for record in records)
-            if offset is None:
-                return
-
-    def _optimise(self) -> None:
-        """Build HNSW where the corpus has outgrown exact search."""
-        if self.count().chunks > EXACT_UP_TO:
-            _check_room(self.path, self.bytes_on_disk())
-            with _engine_errors(self.path):
-                self._shard.optimize()
-                self._shard.flush()
+            with self._switching:  # wait for a switch under way
+                state = self._state
+            result = read()
+            if state == self._state:
+                return result
 
     # -- reading -------------------------------------------------------------------------------------------------
 
-    def search(self, query: str, *, top_k: int = 10) -> list[Candidate]:
-        """The first stage alone: the chunks nearest to the query, best first; of those, equal scores in order of id.
-
-        Raises:
-            UsageError: The query is empty or ``top_k`` is below 1.
-        """
-        encoded = self.embedder.encode([query], self.embedder.query_prompt, "queries", False)
-        return self.nearest(encoded.embeddings[0].tolist(), top_k)
-
-    def nearest(self, vector: list[float], top_k: int) -> list[Candidate]:
-        """The chunks nearest to an embedding of length ``dimension``; see ``search``."""
-        if not 1 <= top_k <= MOST_CHUNKS:
-            raise UsageError(f"top_k is {top_k}; it must be between 1 and {MOST_CHUNKS}")
-        request = qdrant.QueryRequest(
-            limit=top_k,
-            query=qdrant.Query.Nearest(vector, _VECTOR),
-            with_payload=True,
-            params=qdrant.SearchParams(exact=self._chunk_count() <= EXACT_UP_TO),
-        )
-        with _engine_errors(self.path):
-            points = self._shard.query(request)
-        found = [_candidate(dict(point.payload or {}), float(point.score)) for point in points]
-        return sorted(found, key=lambda c: (-c.score, c.chunk.document_id, c.chunk.start))
-
     def get(self, document_id: str) -> list[Candidate]:
         """The stored chunks of a document in order, each with score 0; empty when there is no such document."""
-        here = qdrant.Filter(must=[qdrant.FieldCondition("document_id", match=qdrant.MatchValue(document_id))])
-        request = qdrant.ScrollRequest(limit=1_000_000, filter=here, with_payload=True, with_vector=False)
-        with _engine_errors(self.path):
-            records, _ = self._shard.scroll(request)
-        return sorted((_candidate(dict(r.payload or {}), 0.0) for r in records), key=lambda c: c.chunk.start)
+
+        def read() -> list[Candidate]:
+            entry = self.catalogue.find(document_id)
+            version = Version(entry.id, entry.content_hash, entry.chunks) if entry else None
+            found = self.shard.read(version) if version else []
+            return [Candidate(item.chunk, 0.0, item.truncated, item.metadata) for item in found]
+
+        return self._steady(read)
 
     def count(self) -> IndexCount:
         """How many documents and chunks are stored."""
-        first = qdrant.Filter(must=[qdrant.FieldCondition("number", match=qdrant.MatchValue(0))])
-        with _engine_errors(self.path):
-            documents = self._shard.count(qdrant.CountRequest(filter=first, exact=True))
-        return IndexCount(documents, self._chunk_count())
+        return IndexCount(*self.catalogue.count())
+
+    def stats(self) -> IndexStats:
+        """What the index holds."""
+        count = self.count()
+        return IndexStats(
+            count.documents, count.chunks, self.bytes_on_disk(), self.shard.graph_vectors(), dict(self._fields)
+        )
 
     def bytes_on_disk(self) -> int:
         """Bytes that the index takes; the engine's files are sparse, so their lengths add up to more."""
         return sum(_allocated(f.stat()) for f in self.path.rglob("*") if f.is_file())
 
-    def _chunk_count(self) -> int:
-        with _engine_errors(self.path):
-            return int(self._shard.info().points_count)
+
+class _Adding:
+    """One ``add``: documents in, batches out."""
+
+    def __init__(self, index: LocalIndex, committed: Callable[[int], None]) -> None:
+        self.index = index
+        self.committed = committed
+        self.counts = dict.fromkeys(("new", "changed", "unchanged", "chunks", "tokens", "truncated", "emptied"), 0)
+        self.empty: list[str] = []
+        self.batch: list[EncodedDocument] = []
+        self.texts = 0
+
+    def run(self, documents: Iterable[Document]) -> AddReport:
+        try:
+            for document in documents:
+                self.take(document)
+        except DocumentError:
+            self.commit()
+            raise
+        self.commit()
+        return AddReport(**self.counts, empty=tuple(self.empty))
+
+    def take(self, document: Document) -> None:
+        index, fingerprint = self.index, self.index.manifest.fingerprint
+        if any(document.id == other.id for other in self.batch):
+            self.commit()  # the same id again: the later one wins, so the earlier must be stored first
+        content_hash = document.content_hash
+        before = index.catalogue.find(document.id)
+        if before and before.content_hash == content_hash:
+            self.counts["unchanged"] += 1
+            if before.source != document.source:
+                index.catalogue.set_source(document.id, document.source)
+            return
+        chunks = chunk_document(document, fingerprint.chunk_tokens, index.embedder.token_spans, fingerprint.overlap)
+        if not chunks:
+            self.counts["emptied"] += 1
+            self.empty += [document.id] if len(self.empty) < 100 else []
+            index.delete(document.id)  # an older version with text must not be found any more
+            return
+        if self.batch and self.texts + len(chunks) > BATCH_CHUNKS:
+            self.commit()
+        self.counts["changed" if before else "new"] += 1
+        self.texts += len(chunks)
+        nothing = np.empty((0, index.embedder.dimension), np.float32)
+        self.batch.append(
+            EncodedDocument(document.id, content_hash, chunks, nothing, (), document.metadata, document.source)
+        )
+
+    def commit(self) -> None:
+        """Embed and store what has gathered."""
+        if not self.batch:
+            return
+        embedder = self.index.embedder
+        texts = [chunk.embedded_text for document in self.batch for chunk in document.chunks]
+        encoded = embedder.encode(texts, embedder.document_prompt, "documents", False)
+        if not np.isfinite(encoded.embeddings).all():
+            raise DocumentError(f"{embedder.name} gave an embedding with NaN; the model cannot be used for an index")
+        ready, row = [], 0
+        for document in self.batch:
+            rows = slice(row, row + len(document.chunks))
+            truncated = encoded.truncated[rows].tolist()
+            ready.append(replace(document, vectors=encoded.embeddings[rows], truncated=truncated))
+            row = rows.stop
+        self.index.store(ready)
+        self.counts["chunks"] += len(texts)
+        self.counts["tokens"] += encoded.tokens
+        self.counts["truncated"] += int(encoded.truncated.sum())
+        self.committed(len(self.batch))
+        self.batch, self.texts = [], 0
+
+
+def _entry(document: EncodedDocument, terms: list[TermWeights]) -> Entry:
+    """What the catalogue keeps of a document."""
+    kept = document.vectors.astype(DTYPE).astype(np.float32)
+    rows = zip(payloads(document), kept, terms, strict=True)
+    chunks = [stored(payload, vector, weights) for payload, vector, weights in rows]
+    return Entry(document.id, document.content_hash, len(chunks), digest(chunks), document.source)
+
+
+def _check_vectors(document: EncodedDocument, dimension: int) -> None:
+    shape = (len(document.chunks), dimension)
+    if document.vectors.shape != shape:
+        raise DocumentError(
+            f"document {document.id[:60]!r}: vectors of shape {document.vectors.shape}; this index needs {shape}"
+        )
+    if not np.isfinite(document.vectors).all():
+        raise DocumentError(f"document {document.id[:60]!r}: a vector holds NaN or infinity; embed it again")
 
 
 def _allocated(stat: os.stat_result) -> int:
     return stat.st_blocks * 512 if hasattr(stat, "st_blocks") else stat.st_size
-
-
-def _point_id(chunk_id: str) -> str:
-    return str(uuid.uuid5(_NAMESPACE, chunk_id))
-
-
-def _point(item: _Prepared, number: int, vector: npt.NDArray[np.float32], truncated: np.bool_) -> qdrant.Point:
-    chunk = item.chunks[number]
-    payload = {
-        "document_id": item.document.id,
-        "hash": item.content_hash,
-        "number": number,
-        "chunks": len(item.chunks),
-        "title": chunk.title,
-        "text": chunk.text,
-        "start": chunk.start,
-        "end": chunk.end,
-        "truncated": bool(truncated),
-        "metadata": dict(item.document.metadata),
-    }
-    return qdrant.Point(_point_id(chunk.id), {_VECTOR: vector.tolist()}, payload)
-
-
-def _candidate(payload: dict[str, Any], score: float) -> Candidate:
-    document_id = payload["document_id"]
-    chunk = Chunk(
-        f"{document_id}#{payload['number']}",
-        document_id,
-        payload["text"],
-        int(payload["start"]),
-        int(payload["end"]),
-        payload["title"],
-    )
-    return Candidate(chunk, score, bool(payload["truncated"]), payload.get("metadata") or {})
 
 
 def _findable(model: str) -> str:
@@ -415,20 +572,3 @@ def _check_room(path: Path, more: int) -> None:
             f"{path}: the disk is nearly full ({free / 2**20:.0f} MiB free, {needed / 2**20:.0f} MiB needed to go on); "
             "what was committed before is safe; make room and run the same command again"
         )
-
-
-@contextmanager
-def _engine_errors(path: Path) -> Iterator[None]:
-    """One line for whatever the engine raises, its panics included."""
-    try:
-        yield
-    except BaseException as error:
-        is_panic = type(error).__name__ == "PanicException"
-        if not isinstance(error, Exception) and not is_panic:
-            raise
-        if isinstance(error, CorpusError):
-            raise
-        message = str(error).splitlines()[0] if str(error) else type(error).__name__
-        if "No space left" in str(error) or "StorageFull" in str(error):
-            raise StorageError(f"{path}: the disk is full; make room and run the same command again") from error
-        raise CorpusError(f"{path}: the index engine failed: {message}") from error

@@ -11,9 +11,10 @@ from typing import Any
 
 from bicross.errors import CorpusError, FingerprintError, UsageError
 from bicross.index.embedder import Embedder
+from bicross.index.lexical import check_language
 
 #: Raised when an older bicross could no longer read what a newer one wrote.
-FORMAT = 1
+FORMAT = 2
 
 FILE = "manifest.json"
 
@@ -26,20 +27,25 @@ class Fingerprint:
         encoder: ``Embedder.identity``: hash of the weights, pooling, normalisation, prompts, token limit, dimension.
         chunk_tokens: The most tokens in a chunk, title counted in.
         dtype: How a vector is stored.
-        lexical_language: The language of the lexical side; None when there is none.
+        overlap: Tokens that a chunk repeats of the one before, at most.
+        lexical_language: The language of the lexical side, see ``lexical.LANGUAGES``.
     """
 
     encoder: Mapping[str, Any]
     chunk_tokens: int
-    dtype: str = "float32"
-    lexical_language: str | None = None
+    overlap: int = 0
+    lexical_language: str = "en"
+    dtype: str = "float16"
 
     @staticmethod
-    def of(embedder: Embedder, chunk_tokens: int | None = None) -> Fingerprint:
+    def of(
+        embedder: Embedder, chunk_tokens: int | None = None, *, overlap: int = 0, language: str = "en"
+    ) -> Fingerprint:
         """The fingerprint that an index made with this encoder has.
 
         Raises:
-            UsageError: The chunks would be longer than the model reads.
+            UsageError: The chunks would be longer than the model reads, the overlap is more than half of them, or the
+                language is not known.
         """
         tokens = embedder.chunk_tokens if chunk_tokens is None else chunk_tokens
         if not 8 <= tokens <= embedder.chunk_tokens:
@@ -47,7 +53,9 @@ class Fingerprint:
                 f"chunks of {tokens} tokens: {embedder.name} reads at most {embedder.chunk_tokens} of a chunk; "
                 f"choose between 8 and {embedder.chunk_tokens}"
             )
-        return Fingerprint(dict(embedder.identity), tokens)
+        if not 0 <= overlap <= tokens // 2:
+            raise UsageError(f"an overlap of {overlap} tokens: choose between 0 and {tokens // 2}, half of a chunk")
+        return Fingerprint(dict(embedder.identity), tokens, overlap, check_language(language))
 
 
 @dataclass(frozen=True)
@@ -111,11 +119,21 @@ def read_manifest(path: Path) -> Manifest:
             raise CorpusError(
                 f"{path}: the index has format {version}, this bicross reads up to {FORMAT}; upgrade bicross"
             )
-        fingerprint = Fingerprint(**stored["fingerprint"])
-        _flat(fingerprint)
-        return Manifest(str(stored["model"]), fingerprint, version)
+        if version < FORMAT:
+            raise CorpusError(
+                f"{path}: the index has format {version}, from before the first release, and no lexical side; "
+                "index the documents again into another folder"
+            )
+        return manifest_of(stored)
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise CorpusError(f"{file}: the manifest is damaged ({error!r}); index the documents again") from None
+
+
+def manifest_of(stored: dict[str, Any]) -> Manifest:
+    """A manifest from its JSON values. KeyError or TypeError where one is missing or of no use."""
+    fingerprint = Fingerprint(**stored["fingerprint"])
+    _flat(fingerprint)
+    return Manifest(str(stored["model"]), fingerprint, int(stored["format"]))
 
 
 def write_manifest(path: Path, manifest: Manifest) -> None:

@@ -25,9 +25,11 @@ class Hit:
         text: That chunk.
         score: What the hits are sorted by: the fused score of both stages, or the last stage's own.
         relevance: Calibrated probability between 0 and 1 that the document is relevant; None without a cross-encoder.
-        scores: Every stage's number and rank: ``dense``, and after reranking ``cross_encoder`` and ``final``.
+        scores: Every stage's number and rank: ``dense``, ``lexical`` (only where the words were found) and, of both
+            together, ``fused``; after reranking ``cross_encoder`` and ``final``.
         truncated: Whether a model did not read the chunk, or the query, to its end.
         title, start, end: Title of the document; where the chunk stands in its text, in characters.
+        page: The page on which the chunk begins, from 1; None where the document has no pages.
         metadata: As the document was given.
     """
 
@@ -41,6 +43,7 @@ class Hit:
     title: str = ""
     start: int = 0
     end: int = 0
+    page: int | None = None
     metadata: Mapping[str, Any] = field(default_factory=dict)
 
     def as_dict(self) -> dict[str, Any]:
@@ -53,7 +56,7 @@ class StageCost:
     """What one stage took.
 
     Attributes:
-        stage: ``embed query``, ``retrieve`` or ``rerank``.
+        stage: ``embed query``, ``retrieve dense``, ``retrieve lexical`` or ``rerank``.
         milliseconds: Wall time.
         tokens: Tokens that a model read; 0 where none did.
         items: Texts embedded, chunks found, or pairs scored.

@@ -1,0 +1,27 @@
+"""``bicross delete``"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+def delete(
+    index: Annotated[Path, typer.Argument(help="Folder of the index.")],
+    document_ids: Annotated[list[str], typer.Argument(help="Ids of the documents.")],
+) -> None:
+    """Delete documents from an index; they are found no more, neither by meaning nor by words."""
+    from bicross.opening import open
+
+    with open(index) as opened:
+        wanted = list(dict.fromkeys(document_ids))
+        unknown = opened.delete(wanted)
+        count = opened.count()
+    typer.echo(f"{len(wanted) - len(unknown)} deleted; {index}: {count.documents} documents in {count.chunks} chunks")
+    for document_id in unknown:
+        typer.echo(f"bicross: {index}: no document with the id {document_id[:60]!r}", err=True)
+    if unknown:
+        sys.exit(1)

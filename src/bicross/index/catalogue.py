@@ -1,0 +1,216 @@
+"""Which documents are stored, and which are being stored: a small SQLite database beside the vectors.
+
+It is also the journal of the index. Before the engine is touched, what is about to change is written down (`intend`);
+once the engine has it on disk, the documents are entered (`settle`). What a crash leaves between the two is put right
+when the index is opened the next time.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from bicross.errors import CorpusError, StorageError
+
+FILE = "catalogue.db"
+
+#: What SQLite may leave beside the database.
+FILES = (FILE, f"{FILE}-wal", f"{FILE}-shm", f"{FILE}-journal")
+
+_SCHEMA = """
+CREATE TABLE IF NOT EXISTS documents (
+    id TEXT PRIMARY KEY, hash TEXT NOT NULL, chunks INTEGER NOT NULL, digest TEXT NOT NULL, source TEXT NOT NULL
+) WITHOUT ROWID;
+CREATE INDEX IF NOT EXISTS by_source ON documents (source);
+CREATE TABLE IF NOT EXISTS pending (
+    id TEXT PRIMARY KEY, hash TEXT NOT NULL, chunks INTEGER NOT NULL, digest TEXT NOT NULL, source TEXT NOT NULL,
+    hash_before TEXT NOT NULL, chunks_before INTEGER NOT NULL
+) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS fields (name TEXT PRIMARY KEY, type TEXT NOT NULL) WITHOUT ROWID;
+"""
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A stored document.
+
+    Attributes:
+        id: The user's identifier.
+        content_hash: ``Document.content_hash``.
+        chunks: How many it has; 0 in the journal means that it is being deleted.
+        digest: Checksum of its chunks and vectors, see ``records.digest``.
+        source: The file it was read from; empty for one that was given from Python.
+    """
+
+    id: str
+    content_hash: str
+    chunks: int
+    digest: str
+    source: str = ""
+
+
+class Catalogue:
+    """Open for one process, any thread. Every method that changes something is one transaction.
+
+    Raises:
+        StorageError: The disk is full, or writing failed.
+        CorpusError: The file is damaged.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path / FILE
+        with self._errors():
+            # autocommit: transactions are begun and ended by name
+            self._db = sqlite3.connect(self.path, isolation_level=None, check_same_thread=False)
+            self._db.execute("PRAGMA journal_mode = WAL")
+            self._db.execute("PRAGMA synchronous = FULL")  # a settled batch must outlive a power cut
+            self._db.executescript(_SCHEMA)
+            self._db.execute("CREATE TEMP TABLE seen (id TEXT PRIMARY KEY, place TEXT NOT NULL) WITHOUT ROWID")
+
+    def close(self) -> None:
+        with self._errors():
+            self._db.close()
+
+    # -- documents -----------------------------------------------------------------------------------------------
+
+    def find(self, document_id: str) -> Entry | None:
+        """The entry of a document, if it is stored."""
+        row = self._one("SELECT id, hash, chunks, digest, source FROM documents WHERE id = ?", document_id)
+        return Entry(*row) if row else None
+
+    def entries(self) -> Iterator[Entry]:
+        """All entries in order of id."""
+        for row in self._rows("SELECT id, hash, chunks, digest, source FROM documents WHERE id > ? ORDER BY id"):
+            yield Entry(*row)
+
+    def count(self) -> tuple[int, int]:
+        """Documents and chunks."""
+        documents, chunks = self._one("SELECT count(*), coalesce(sum(chunks), 0) FROM documents") or (0, 0)
+        return int(documents), int(chunks)
+
+    # -- the journal ---------------------------------------------------------------------------------------------
+
+    def intend(self, entries: Sequence[Entry]) -> None:
+        """Write down what is about to be stored (``chunks`` > 0) or deleted (0)."""
+        rows = [(e.id, e.content_hash, e.chunks, e.digest, e.source) for e in entries]
+        with self._transaction():
+            self._db.executemany(
+                "INSERT OR REPLACE INTO pending SELECT ?1, ?2, ?3, ?4, ?5, coalesce(max(hash), ''), "
+                "coalesce(max(chunks), 0) FROM documents WHERE id = ?1",
+                rows,
+            )
+
+    def pending(self) -> list[tuple[Entry, str, int]]:
+        """What was written down and not settled, each with content hash and chunks of what was stored before."""
+        with self._errors():
+            rows = self._db.execute(
+                "SELECT id, hash, chunks, digest, source, hash_before, chunks_before FROM pending"
+            ).fetchall()
+        return [(Entry(*row[:5]), str(row[5]), int(row[6])) for row in rows]
+
+    def settle(self) -> None:
+        """Enter everything that was written down: the engine has it."""
+        with self._transaction():
+            self._db.execute("DELETE FROM documents WHERE id IN (SELECT id FROM pending WHERE chunks = 0)")
+            self._db.execute(
+                "INSERT OR REPLACE INTO documents SELECT id, hash, chunks, digest, source FROM pending WHERE chunks > 0"
+            )
+            self._db.execute("DELETE FROM pending")
+
+    def withdraw(self, document_ids: Iterable[str]) -> None:
+        """Strike out what was written down: the engine has nothing of it."""
+        with self._transaction():
+            self._db.executemany("DELETE FROM pending WHERE id = ?", [(i,) for i in document_ids])
+
+    def set_source(self, document_id: str, source: str) -> None:
+        """The same document was found in another file."""
+        with self._transaction():
+            self._db.execute("UPDATE documents SET source = ? WHERE id = ?", (source, document_id))
+
+    # -- one run over files --------------------------------------------------------------------------------------
+
+    def start_seeing(self) -> None:
+        """Forget which ids were seen."""
+        with self._errors():
+            self._db.execute("DELETE FROM seen")
+
+    def see(self, document_id: str, place: str) -> str | None:
+        """Note that an id was met; the place where it was met before in this run, if it was."""
+        row = self._one("SELECT place FROM seen WHERE id = ?", document_id)
+        if row:
+            return str(row[0])
+        with self._errors():
+            self._db.execute("INSERT INTO seen VALUES (?, ?)", (document_id, place))
+        return None
+
+    def unseen(self, within: Sequence[Path]) -> Iterator[Entry]:
+        """Entries read from one of these files, or from a file below one of these folders, that were not seen."""
+        for entry in self.entries():
+            gone = entry.source and any(Path(entry.source).is_relative_to(place) for place in within)
+            if gone and not self._one("SELECT 1 FROM seen WHERE id = ?", entry.id):
+                yield entry
+
+    # -- metadata fields -----------------------------------------------------------------------------------------
+
+    def fields(self) -> dict[str, str]:
+        """Type of each metadata field that was met, see ``fields.py``."""
+        with self._errors():
+            return dict(self._db.execute("SELECT name, type FROM fields ORDER BY name").fetchall())
+
+    def set_fields(self, types: dict[str, str]) -> None:
+        with self._transaction():
+            self._db.executemany("INSERT OR REPLACE INTO fields VALUES (?, ?)", list(types.items()))
+
+    # -- the database itself -------------------------------------------------------------------------------------
+
+    def problems(self) -> list[str]:
+        """What SQLite finds wrong with its file; empty when it is whole."""
+        with self._errors():
+            rows = self._db.execute("PRAGMA integrity_check(10)").fetchall()
+        return [str(row[0]) for row in rows if row[0] != "ok"]
+
+    def _one(self, statement: str, *values: str) -> tuple[Any, ...] | None:
+        with self._errors():
+            row: tuple[Any, ...] | None = self._db.execute(statement, values).fetchone()
+            return row
+
+    def _rows(self, statement: str) -> Iterator[tuple[str, str, int, str, str]]:
+        """Rows in order of id, page by page, so that the table may change meanwhile."""
+        last = ""
+        while True:
+            with self._errors():
+                page = self._db.execute(f"{statement} LIMIT 1000", (last,)).fetchall()
+            yield from page
+            if not page:
+                return
+            last = page[-1][0]
+
+    @contextmanager
+    def _transaction(self) -> Iterator[None]:
+        with self._errors():
+            self._db.execute("BEGIN IMMEDIATE")
+            try:
+                yield
+                self._db.execute("COMMIT")
+            except BaseException:
+                if self._db.in_transaction:
+                    self._db.execute("ROLLBACK")
+                raise
+
+    @contextmanager
+    def _errors(self) -> Iterator[None]:
+        try:
+            yield
+        except sqlite3.DatabaseError as error:
+            if isinstance(error, sqlite3.OperationalError):
+                raise StorageError(
+                    f"{self.path}: cannot be written ({error}); is the disk full or the folder read-only? "
+                    "What was committed before is safe"
+                ) from error
+            raise CorpusError(
+                f"{self.path}: damaged ({error}); type: bicross check {self.path.parent} --repair"
+            ) from error

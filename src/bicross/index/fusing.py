@@ -1,0 +1,28 @@
+"""Join what the dense and the lexical side found into one order."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+#: The constant of reciprocal rank fusion, as in the paper.
+RRF_K = 60
+
+
+def reciprocal_ranks(orders: Sequence[Sequence[str]]) -> dict[str, float]:
+    """Reciprocal rank fusion (Cormack, Clarke and Büttcher, SIGIR 2009): the sum of 1 / (60 + rank) over the orders."""
+    fused: dict[str, float] = {}
+    for order in orders:
+        for rank, key in enumerate(order, start=1):
+            fused[key] = fused.get(key, 0.0) + 1 / (RRF_K + rank)
+    return fused
+
+
+def weighted_scores(dense: Mapping[str, float], lexical: Mapping[str, float], dense_weight: float) -> dict[str, float]:
+    """Both scores, each stretched over 0 to 1 among what was found, summed by weight; what a side lacks counts 0."""
+    fused: dict[str, float] = {}
+    for scores, weight in ((dense, dense_weight), (lexical, 1 - dense_weight)):
+        if scores:
+            low, high = min(scores.values()), max(scores.values())
+            for key, score in scores.items():
+                fused[key] = fused.get(key, 0.0) + weight * ((score - low) / (high - low) if high > low else 1.0)
+    return fused

@@ -1,0 +1,124 @@
+"""Bring an index up to date with files: what is new or changed is embedded, what is gone can be removed."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from bicross.documents import Document, Failure, Fields, read_documents
+from bicross.errors import DocumentError, UsageError
+from bicross.index.local import BATCH_DELETED, AddReport, LocalIndex
+
+#: Failures that a report names; more are counted.
+MOST_NAMED = 1000
+
+
+@dataclass(frozen=True)
+class RefreshReport:
+    """What one run over files did.
+
+    Attributes:
+        added: New, changed and unchanged documents, and what was embedded.
+        removed: Documents that were gone from the files and, with ``prune``, are now from the index.
+        failures: Files and lines that could not be read; the first thousand.
+        failed: How many there were.
+        stopped: Whether it was stopped before the end; the same call again does the rest.
+    """
+
+    added: AddReport
+    removed: int
+    failures: tuple[Failure, ...]
+    failed: int
+    stopped: bool
+
+
+def refresh(
+    index: LocalIndex,
+    paths: Sequence[str | Path],
+    *,
+    fields: Fields | None = None,
+    ignore: Sequence[str] = (),
+    prune: bool = False,
+    strict: bool = False,
+    committed: Callable[[int], None] = lambda documents: None,
+    stop: Callable[[], bool] = lambda: False,
+) -> RefreshReport:
+    """Read files and folders into an index, see ``read_documents`` and ``LocalIndex.add``.
+
+    Args:
+        index: An open index.
+        paths: Files, folders, globs, or ``-`` for standard input.
+        fields: See ``read_documents``.
+        ignore: See ``read_documents``.
+        prune: Remove the documents that came from below these paths in an earlier run and are not there any more. Files
+            that cannot be read now lose nothing.
+        strict: Stop at the first file or line that cannot be read.
+        committed: Called after each batch with the number of documents that are safe since the last call.
+        stop: Asked before each document; once it says True, the batch is finished and nothing further is read.
+
+    Raises:
+        UsageError: A path does not exist, nothing can be read there, or ``prune`` with standard input.
+        DocumentError: With ``strict``, the first failure.
+    """
+    if prune and "-" in map(str, paths):
+        raise UsageError("prune compares with files; it cannot be used with standard input (-)")
+    failures: list[Failure] = []
+    spared: set[str] = set()
+    failed = 0
+    stopped = False
+
+    def note(failure: Failure) -> None:
+        nonlocal failed
+        if strict:
+            raise DocumentError(f"{failure.where}: {failure.reason}")
+        failed += 1
+        spared.add(failure.source)
+        if len(failures) < MOST_NAMED:
+            failures.append(failure)
+
+    def documents() -> Iterator[Document]:
+        nonlocal stopped
+        for document in found:
+            if stop():
+                stopped = True
+                return
+            before = index.catalogue.see(document.id, document.source)
+            if before is None:
+                yield document
+            else:
+                place = document.source or "standard input"
+                already = f"the id {document.id[:60]!r} was already used in {before}; ids must be unique"
+                note(Failure(place, already, document.source))
+
+    found = read_documents(paths, fields=fields or Fields(), ignore=ignore, failed=note)
+    index.catalogue.start_seeing()
+    added = index.add(documents(), committed=committed)
+    removed = _prune(index, paths, spared) if prune and not stopped else 0
+    return RefreshReport(added, removed, tuple(failures), failed, stopped)
+
+
+def _prune(index: LocalIndex, paths: Sequence[str | Path], spared: set[str]) -> int:
+    within = [Path(os.path.abspath(_fixed(str(path)))) for path in paths]  # noqa: PTH100 - links stay as they are
+    removed = 0
+    gone: list[str] = []
+    for entry in index.catalogue.unseen(within):
+        if any(str(place) in spared for place in (entry.source, *Path(entry.source).parents)):
+            continue
+        gone.append(entry.id)
+        if len(gone) == BATCH_DELETED:
+            index.delete(gone)
+            removed += len(gone)
+            gone = []
+    index.delete(gone)
+    return removed + len(gone)
+
+
+def _fixed(path: str) -> str:
+    """The part of a glob before its first wildcard, up to a folder; a path that exists is itself."""
+    if Path(path).exists():
+        return path
+    parts = Path(path).parts
+    plain = [i for i, part in enumerate(parts) if any(c in part for c in "*?[")]
+    return str(Path(*parts[: plain[0]])) if plain else path

@@ -1,0 +1,358 @@
+"""The engine: one shard of Qdrant Edge in this process, with a dense and a sparse vector for each chunk."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import qdrant_edge as qdrant
+
+from bicross.errors import CorpusError, StorageError
+from bicross.index.fields import FieldType, is_date
+from bicross.index.filters import All, Compare, Condition, Either, Exists, In, Not
+from bicross.index.lexical import TermWeights
+from bicross.index.records import EncodedDocument, Stored, chunk_id, payloads, stored
+
+#: Up to this many chunks every search compares with all of them; above, HNSW finds the neighbours.
+EXACT_UP_TO = 50_000
+
+#: A filter that leaves about so many chunks or fewer is answered by scanning their codes, which misses nothing; the
+#: graph needs then no links of its own for each field, which take longer to build than all others.
+_SCAN = 50_000
+
+FOLDER = "shard"
+
+_DENSE, _LEXICAL = "dense", "lexical"
+_NAMESPACE = uuid.UUID("7d0c5a4e-2f0b-5b53-9f0e-5c5b8a8e6f11")
+_PAGE = 1000
+
+_EXACT = qdrant.SearchParams(exact=True, quantization=qdrant.QuantizationSearchParams(ignore=True))
+
+_ON_DISK: Any = {"enable_hnsw": False, "memory": qdrant.Memory.Cached}
+
+_SCHEMAS: dict[FieldType, Any] = {
+    "text": qdrant.KeywordIndexParams(**_ON_DISK),
+    "integer": qdrant.IntegerIndexParams(lookup=True, range=True, **_ON_DISK),
+    "float": qdrant.FloatIndexParams(**_ON_DISK),
+    "boolean": qdrant.KeywordIndexParams(**_ON_DISK),
+    "date": qdrant.DatetimeIndexParams(**_ON_DISK),
+}
+
+Scored = tuple[Stored, float]
+
+
+@dataclass(frozen=True)
+class Version:
+    """A document with one content, and how many chunks it has."""
+
+    document_id: str
+    content_hash: str
+    chunks: int
+
+
+class Shard:
+    """Chunks by version and number. A version is a document with one content; two versions can stand side by side.
+
+    Raises (every method):
+        StorageError: The disk is full.
+        CorpusError: The engine failed; its files are damaged.
+    """
+
+    def __init__(self, path: Path, shard: qdrant.EdgeShard) -> None:
+        self.path = path
+        self._shard = shard
+
+    @staticmethod
+    def create(path: Path, dimension: int) -> Shard:
+        """An empty shard in ``path / FOLDER``, which must not exist."""
+        config = qdrant.EdgeConfig(
+            vectors={
+                _DENSE: qdrant.EdgeVectorParams(
+                    size=dimension,
+                    distance=qdrant.Distance.Dot,
+                    datatype=qdrant.VectorStorageDatatype.Float16,
+                    memory=qdrant.Memory.Cached,
+                )
+            },
+            sparse_vectors={
+                _LEXICAL: qdrant.EdgeSparseVectorParams(modifier=qdrant.Modifier.Idf, memory=qdrant.Memory.Cached)
+            },
+            hnsw_config=qdrant.HnswIndexConfig(
+                m=16, ef_construct=200, full_scan_threshold=_SCAN * dimension * 4 // 1024
+            ),
+            quantization_config=qdrant.TurboQuantQuantizationConfig(bits=qdrant.TurboQuantBitSize.Bits4),
+            optimizers=qdrant.EdgeOptimizersConfig(
+                indexing_threshold=EXACT_UP_TO * dimension * 2 // 1024,
+                default_segment_number=1,
+                max_segment_size=2**31,
+            ),
+            # every batch ends with flush(), so a log of it would be written for nothing and replayed at each start
+            wal_enabled=False,
+        )
+        with engine_errors(path):
+            shard = qdrant.EdgeShard.create(str(path / FOLDER), config)
+            shard.update(qdrant.UpdateOperation.create_field_index("number", _SCHEMAS["integer"]))
+            shard.flush()
+        return Shard(path, shard)
+
+    @staticmethod
+    def load(path: Path) -> Shard:
+        """The shard in ``path / FOLDER``."""
+        if not (path / FOLDER).is_dir():
+            raise CorpusError(f"{path}: damaged: its folder {FOLDER!r} is missing; index the documents again")
+        with engine_errors(path):
+            return Shard(path, qdrant.EdgeShard.load(str(path / FOLDER)))
+
+    def close(self) -> None:
+        with engine_errors(self.path):
+            self._shard.flush()
+            self._shard.close()
+
+    # -- changing ------------------------------------------------------------------------------------------------
+
+    def put(self, documents: Sequence[EncodedDocument], terms: Sequence[Sequence[TermWeights]]) -> None:
+        """Store the chunks of documents; those of the same version are overwritten. Up to 1,000 are one operation."""
+        points: list[qdrant.Point] = []
+        for document, weights in zip(documents, terms, strict=True):
+            rows = zip(payloads(document), document.vectors, weights, strict=True)
+            for number, (payload, vector, sparse) in enumerate(rows):
+                vectors = {_DENSE: vector.tolist(), _LEXICAL: _sparse(sparse)}
+                points.append(qdrant.Point(_point_id(document.id, document.content_hash, number), vectors, payload))
+                if len(points) == _PAGE:
+                    self._upsert(points)
+                    points = []
+        self._upsert(points)
+
+    def _upsert(self, points: list[qdrant.Point]) -> None:
+        if points:
+            with engine_errors(self.path):
+                self._shard.update(qdrant.UpdateOperation.upsert_points(points))
+
+    def remove(self, versions: Iterable[Version]) -> None:
+        """Delete every chunk of these versions; those that are not there do no harm."""
+        ids: list[Any] = [_point_id(v.document_id, v.content_hash, n) for v in versions for n in range(v.chunks)]
+        with engine_errors(self.path):
+            for start in range(0, len(ids), _PAGE):
+                self._shard.update(qdrant.UpdateOperation.delete_points(ids[start : start + _PAGE]))
+
+    def flush(self) -> None:
+        """Everything so far is on disk when this returns."""
+        with engine_errors(self.path):
+            self._shard.flush()
+
+    def optimise(self) -> bool:
+        """Build the graph where the corpus has outgrown exact search; drop what was deleted. False: nothing to do."""
+        with engine_errors(self.path):
+            return bool(self._shard.optimize())
+
+    def index_field(self, name: str, kind: FieldType) -> None:
+        """Index a metadata field as one of this type, in place of any other; one of mixed values has none."""
+        with engine_errors(self.path):
+            for path in (_path(name), _boolean_path(name)):
+                self._shard.update(qdrant.UpdateOperation.delete_field_index(path))
+            if kind in _SCHEMAS:
+                path = _boolean_path(name) if kind == "boolean" else _path(name)
+                self._shard.update(qdrant.UpdateOperation.create_field_index(path, _SCHEMAS[kind]))
+
+    # -- searching -----------------------------------------------------------------------------------------------
+
+    def nearest(self, vector: Sequence[float], limit: int, condition: Condition | None) -> list[Scored]:
+        """The chunks with the largest dot product, best first."""
+        return self._query(vector, _DENSE, limit, _filter(condition), self._params(limit))
+
+    def _params(self, limit: int) -> qdrant.SearchParams:
+        if self.size() <= EXACT_UP_TO:
+            return _EXACT
+        # the graph is walked over four bits a number; twice as many as asked for are then scored in full
+        quantised = qdrant.QuantizationSearchParams(rescore=True, oversampling=2.0)
+        return qdrant.SearchParams(hnsw_ef=max(300, 3 * limit), quantization=quantised)
+
+    def similarities(self, vector: Sequence[float], chunks: Sequence[Stored]) -> dict[str, float]:
+        """The dot product of each of these chunks, by chunk id."""
+        if not chunks:
+            return {}
+        ids: set[Any] = {_point_id(c.chunk.document_id, c.content_hash, c.number) for c in chunks}
+        request = qdrant.QueryRequest(
+            limit=len(chunks),
+            query=qdrant.Query.Nearest(list(vector), _DENSE),
+            filter=qdrant.Filter(must=[qdrant.HasIdCondition(ids)]),
+            params=_EXACT,
+            with_payload=["document_id", "number"],
+        )
+        with engine_errors(self.path):
+            points = self._shard.query(request)
+        found = [(dict(point.payload or {}), float(point.score)) for point in points]
+        return {chunk_id(payload["document_id"], int(payload["number"])): score for payload, score in found}
+
+    def matching(self, query: TermWeights, limit: int, condition: Condition | None) -> list[Scored]:
+        """The chunks with the highest BM25 that share a term with the query, best first."""
+        if not len(query.terms):
+            return []
+        return self._query(_sparse(query), _LEXICAL, limit, _filter(condition), None)
+
+    def _query(
+        self,
+        query: Sequence[float] | qdrant.SparseVector,
+        vector: str,
+        limit: int,
+        where: qdrant.Filter | None,
+        params: qdrant.SearchParams | None,
+    ) -> list[Scored]:
+        nearest = qdrant.Query.Nearest(query if isinstance(query, qdrant.SparseVector) else list(query), vector)
+        request = qdrant.QueryRequest(limit=limit, query=nearest, filter=where, params=params, with_payload=True)
+        with engine_errors(self.path):
+            points = self._shard.query(request)
+        return [(stored(dict(point.payload or {})), float(point.score)) for point in points]
+
+    def facet(
+        self, name: str, kind: FieldType, condition: Condition | None, limit: int
+    ) -> list[tuple[str | int | bool, int]]:
+        """How many documents have each value of a text, integer or boolean field, the most frequent first."""
+        must: list[Any] = [_is("number", 0)]
+        if condition is not None:
+            must.append(_translated(condition))
+        path = _boolean_path(name) if kind == "boolean" else _path(name)
+        request = qdrant.FacetRequest(path, limit=limit, exact=True, filter=qdrant.Filter(must=must))
+        with engine_errors(self.path):
+            hits = self._shard.facet(request).hits
+        return [(hit.value == "true" if kind == "boolean" else hit.value, int(hit.count)) for hit in hits]
+
+    # -- reading -------------------------------------------------------------------------------------------------
+
+    def size(self) -> int:
+        """Chunks, told at once; one that a crash while optimising left in two segments counts twice until the next."""
+        with engine_errors(self.path):
+            return int(self._shard.info().points_count)
+
+    def count(self) -> int:
+        """Chunks, counted."""
+        with engine_errors(self.path):
+            return int(self._shard.count(qdrant.CountRequest(exact=True)))
+
+    def graph_vectors(self) -> int:
+        """Vectors that the HNSW graph holds."""
+        with engine_errors(self.path):
+            return int(self._shard.info().indexed_vectors_count)
+
+    def read(self, version: Version, *, vectors: bool = False) -> list[Stored]:
+        """The chunks of a version that are there, in order."""
+        ids: list[Any] = [
+            _point_id(version.document_id, version.content_hash, number) for number in range(version.chunks)
+        ]
+        with engine_errors(self.path):
+            records = self._shard.retrieve(ids, True, vectors)
+        return sorted((_stored(record) for record in records), key=lambda item: item.number)
+
+    def has(self, version: Version) -> bool:
+        """Whether every chunk of a version is there."""
+        ids: list[Any] = [
+            _point_id(version.document_id, version.content_hash, number) for number in range(version.chunks)
+        ]
+        with engine_errors(self.path):
+            return len(self._shard.retrieve(ids, False, False)) == version.chunks
+
+    def names(self) -> Iterator[tuple[str, str, int]]:
+        """(document id, content hash, number) of every chunk, in the engine's order."""
+        fields: Any = ["document_id", "hash", "number"]
+        offset: Any = None
+        while True:
+            request = qdrant.ScrollRequest(offset=offset, limit=_PAGE, with_payload=fields, with_vector=False)
+            with engine_errors(self.path):
+                records, offset = self._shard.scroll(request)
+            for record in records:
+                payload = dict(record.payload or {})
+                yield payload["document_id"], payload["hash"], int(payload["number"])
+            if offset is None:
+                return
+
+
+def _point_id(document_id: str, content_hash: str, number: int) -> str:
+    return str(uuid.uuid5(_NAMESPACE, f"{content_hash}#{number}#{document_id}"))
+
+
+def _sparse(weights: TermWeights) -> qdrant.SparseVector:
+    return qdrant.SparseVector(weights.terms.tolist(), weights.weights.tolist())
+
+
+def _stored(record: qdrant.Record) -> Stored:
+    payload = dict(record.payload or {})
+    vectors: Any = record.vector
+    if not vectors:
+        return stored(payload)
+    dense: npt.NDArray[np.float32] = np.array(vectors[_DENSE], np.float32)
+    sparse = vectors.get(_LEXICAL)
+    indices, values = (sparse.indices, sparse.values) if sparse else ([], [])
+    return stored(payload, dense, TermWeights(np.array(indices, np.uint32), np.array(values, np.float32)))
+
+
+# -- filters -----------------------------------------------------------------------------------------------------
+
+
+def _path(name: str) -> str:
+    return f"metadata.{name}"
+
+
+def _boolean_path(name: str) -> str:
+    quoted = name.replace('"', "'")
+    return f'booleans."{quoted}"'
+
+
+def _is(key: str, value: str | int) -> qdrant.FieldCondition:
+    return qdrant.FieldCondition(key, match=qdrant.MatchValue(value))
+
+
+def _filter(condition: Condition | None) -> qdrant.Filter | None:
+    return None if condition is None else _translated(condition)
+
+
+def _translated(condition: Condition) -> qdrant.Filter:
+    """The engine's own form of a condition."""
+    match condition:
+        case All(conditions):
+            return qdrant.Filter(must=[_translated(c) for c in conditions])
+        case Either(conditions):
+            return qdrant.Filter(should=[_translated(c) for c in conditions])
+        case Not(inner):
+            return qdrant.Filter(must_not=[_translated(inner)])
+        case Exists(field):
+            return qdrant.Filter(must_not=[qdrant.IsEmptyCondition(_path(field))])
+        case In(field, values, kind):
+            return qdrant.Filter(should=[_comparison(Compare(field, "==", value, kind)) for value in values])
+        case Compare():
+            return qdrant.Filter(must=[_comparison(condition)])
+
+
+_BOUNDS = {"<": "lt", "<=": "lte", ">": "gt", ">=": "gte"}
+
+
+def _comparison(test: Compare) -> qdrant.FieldCondition:
+    key, value = _path(test.field), test.value
+    bounds = ("gte", "lte") if test.operator == "==" else (_BOUNDS[test.operator],)
+    if test.kind == "date" and is_date(str(value)):
+        return qdrant.FieldCondition(key, range=qdrant.RangeDateTime(**dict.fromkeys(bounds, str(value))))
+    if not isinstance(value, str | bool) and (test.kind != "integer" or test.operator != "==" or value % 1):
+        return qdrant.FieldCondition(key, range=qdrant.RangeFloat(**dict.fromkeys(bounds, float(value))))
+    if isinstance(value, bool):
+        return _is(_boolean_path(test.field), str(value).lower())
+    return _is(key, int(value) if isinstance(value, float) else value)
+
+
+@contextmanager
+def engine_errors(path: Path) -> Iterator[None]:
+    """One line for whatever the engine raises, its panics included."""
+    try:
+        yield
+    except BaseException as error:
+        is_panic = type(error).__name__ == "PanicException"
+        if (not isinstance(error, Exception) and not is_panic) or isinstance(error, CorpusError):
+            raise
+        message = str(error).splitlines()[0] if str(error) else type(error).__name__
+        if "No space left" in str(error) or "StorageFull" in str(error):
+            raise StorageError(f"{path}: the disk is full; make room and run the same command again") from error
+        raise CorpusError(f"{path}: the index engine failed: {message}") from error
