@@ -127,6 +127,14 @@ def test_facets_count_documents_not_chunks(tmp_path: Path, bi_encoder: BiEncoder
             index.facets("language")
 
 
+def test_a_name_with_a_dot_in_it(tmp_path: Path, bi_encoder: BiEncoder) -> None:
+    with LocalIndex.create(tmp_path / "index", bi_encoder) as index:
+        index.add([Document("a", "x", "", {"author.name": "Ada", "book": {"year": 1843}})])
+        assert found(index, 'author.name == "Ada" and book.year == 1843') == {"a"}
+        assert index.facets("author.name") == [("Ada", 1)]
+        assert index.facets("book.year") == [(1843, 1)]
+
+
 def test_a_field_whose_type_gets_wider_is_still_found(tmp_path: Path, bi_encoder: BiEncoder) -> None:
     with LocalIndex.create(tmp_path / "index", bi_encoder) as index:
         index.add([Document("a", "x", "", {"n": 3})])

@@ -190,7 +190,7 @@ def _builder(fields: Mapping[str, FieldType]) -> Any:
             return tuple(values)
 
         def name(self, parts: list[Token]) -> str:
-            return field_path(part.strip("`") for part in parts)
+            return known_name(fields, field_path(part.strip("`") for part in parts))
 
         def value(self, parts: list[Token]) -> Value:
             return _literal(parts[0].type, str(parts[0]))
@@ -214,6 +214,12 @@ def _literal(kind: str, text: str) -> Value:
         raise UsageError(
             f"the text {_shown(text)} in a filter has a backslash that means nothing; write \\\\"
         ) from None
+
+
+def known_name(fields: Mapping[str, FieldType], name: str) -> str:
+    """``a.b`` as the field b within a, or as one field of that very name where only that is there."""
+    whole = f'"{name}"'
+    return whole if name not in fields and whole in fields else name
 
 
 def check_field(fields: Mapping[str, FieldType], name: str) -> FieldType:

@@ -21,7 +21,7 @@ from bicross.index import shard as shards
 from bicross.index.catalogue import Catalogue, Entry
 from bicross.index.embedder import Embedder
 from bicross.index.fields import MOST_INDEXED, FieldType, field_name, field_types, merged
-from bicross.index.filters import Condition, check_field, parse_filter
+from bicross.index.filters import Condition, check_field, known_name, parse_filter
 from bicross.index.lexical import TermWeights, document_weights
 from bicross.index.lock import IndexLock
 from bicross.index.manifest import FILE, Fingerprint, Manifest, read_manifest, write_manifest
@@ -415,7 +415,7 @@ class LocalIndex:
         Raises:
             UsageError: No document has the field, or its values cannot be counted (fractions, dates, mixed types).
         """
-        field = field_name(field)
+        field = known_name(self._fields, field_name(field))
         kind = check_field(self._fields, field)
         if kind not in ("text", "integer", "boolean"):
             raise UsageError(f"the field {field!r} is of type {kind}; only texts, whole numbers, true and false count")
