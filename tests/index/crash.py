@@ -30,7 +30,7 @@ from bicross.index import check, export, local, shard
 
 DOCUMENTS = 150
 WIDTH = 16
-PHASES = {"open": 0.08, "upsert": 0.2, "delete": 0.04, "optimise": 0.03}  # and for how many seconds they last, about
+PHASES = {"open": 0.03, "upsert": 0.2, "delete": 0.02, "optimise": 0.03}  # and for how many seconds they last, about
 
 
 @dataclass(frozen=True)

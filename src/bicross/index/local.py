@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 import numpy as np
 
 from bicross.documents import Document, chunk_document
-from bicross.errors import DocumentError, StorageError, UsageError
+from bicross.errors import CorpusError, DocumentError, StorageError, UsageError
 from bicross.index import catalogue as catalogues
 from bicross.index import lock as locks
 from bicross.index import shard as shards
@@ -355,8 +355,9 @@ class LocalIndex:
         with self._writing:
             if self.shard.size() > shards.EXACT_UP_TO:
                 _check_room(self.path, self.bytes_on_disk())
-                self.shard.optimise()
-                self.shard.flush()
+                with self._switching:
+                    self._state += 1
+                    self.shard.optimise()
                 self._unoptimised = 0
 
     # -- searching -----------------------------------------------------------------------------------------------
@@ -429,7 +430,12 @@ class LocalIndex:
         while True:
             with self._switching:  # wait for a switch under way
                 state = self._state
-            result = read()
+            try:
+                result = read()
+            except CorpusError:
+                if state == self._state:
+                    raise
+                continue  # the engine was opened anew
             if state == self._state:
                 return result
 
