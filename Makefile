@@ -9,7 +9,7 @@ TORCH ?= torch==2.13.0
 export TOKENIZERS_PARALLELISM ?= true
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint format bench train clean
+.PHONY: help demo test lint format bench million train clean
 
 help: ## What can be made
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
@@ -62,6 +62,12 @@ bench: $(VENV)-bench/.installed ## Side by side with other libraries; DATA=folde
 	$(VENV)-bench/bin/python benchmarks/start.py
 	$(if $(DATA),$(VENV)-bench/bin/python benchmarks/int8.py --data $(DATA),@echo "answers in int8: give DATA=folder with BEIR collections")
 	$(if $(DATA),$(VENV)-bench/bin/python benchmarks/quality.py --data $(DATA),@echo "quality: give DATA=folder with BEIR collections")
+	$(if $(DATA),$(VENV)-bench/bin/python benchmarks/retrieval.py --data $(DATA),@echo "first stage: give DATA=folder with BEIR collections")
+
+million: $(VENV)-bench/.installed ## A million vectors beside hnswlib, faiss and LanceDB, filters, growth; two hours; DATA=folder with corpora
+	$(VENV)-bench/bin/python benchmarks/index.py --data $(DATA)
+	$(VENV)-bench/bin/python benchmarks/filters.py
+	$(VENV)-bench/bin/python benchmarks/growth.py --data $(DATA) --embedded .bench/index/embedded
 
 clean: ## Remove what was built and the demo's index
 	rm -rf $(VENV) $(VENV)-bench .demo dist build .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis

@@ -14,18 +14,15 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import resource
 import shutil
 import statistics
-import threading
-import time
 from collections.abc import Callable
 from pathlib import Path
 from time import perf_counter, process_time
 from typing import Any
 
 import numpy as np
-from vectors import Precomputed, Vectors, documents, vectors_and_queries
+from vectors import Precomputed, Vectors, blocks, documents, vectors_and_queries
 
 from bicross import LocalIndex
 from bicross.index import shard as shards
@@ -46,30 +43,6 @@ def median_ms(search: Callable[[int], object]) -> float:
         search(number)
         seconds.append(perf_counter() - started)
     return round(1e3 * statistics.median(seconds), 2)
-
-
-class Memory:
-    """The most memory of this process that is its own, not files of the disk mapped into it, sampled ten times a
-    second; and the most in all.
-    """
-
-    def __init__(self) -> None:
-        self.own = 0.0
-        threading.Thread(target=self._watch, daemon=True).start()
-
-    def _watch(self) -> None:
-        while True:
-            self.own = max(self.own, anonymous_mb())
-            time.sleep(0.1)
-
-    @property
-    def all(self) -> float:
-        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-
-
-def anonymous_mb() -> float:
-    lines = Path("/proc/self/status").read_text().splitlines()
-    return next(float(line.split()[1]) / 1024 for line in lines if line.startswith("RssAnon"))
 
 
 def question(query: Vectors, number: int, mode: str) -> Question:
@@ -145,29 +118,22 @@ def main() -> None:
     parser.add_argument("--work", type=Path, default=Path(".bench/growth"), help="the index; made anew")
     parser.add_argument("--most", type=int, default=SIZES[-1])
     args = parser.parse_args()
-    vectors, queries = vectors_and_queries(args.data, args.embedded, args.most)
+    file, queries = vectors_and_queries(args.data, args.embedded, args.most)
     args.work.parent.mkdir(parents=True, exist_ok=True)
-    file = args.work.with_suffix(".npy")
-    np.save(file, vectors)
-    del vectors
-    mapped = np.load(file, mmap_mode="r")
     shutil.rmtree(args.work, ignore_errors=True)
     rows: list[dict[str, Any]] = []
-    memory = Memory()
     before = 0
     with LocalIndex.create(args.work, Precomputed()) as index:
         for size in (size for size in SIZES if size <= args.most):
             started, used = perf_counter(), process_time()
-            for first in range(before, size, 50_000):
-                index.add_encoded(documents(np.array(mapped[first : min(first + 50_000, size)]), first))
+            for first, block in blocks(file, before, size):
+                index.add_encoded(documents(block, first))
             index.optimise()
             new = size - before
             row = {
                 "documents": size,
                 "cpu_us_per_document": round(1e6 * (process_time() - used) / new),
                 "wall_us_per_document": round(1e6 * (perf_counter() - started) / new),
-                "own_memory_mb": round(memory.own),
-                "memory_mb": round(memory.all),
                 "disk_mb": round(index.bytes_on_disk() / 2**20),
                 **measure(index, queries[:QUERIES]),
             }
@@ -182,7 +148,6 @@ def main() -> None:
     RESULTS.mkdir(exist_ok=True)
     (RESULTS / "growth.json").write_text(json.dumps({"cores": os.cpu_count(), "rows": rows}, indent=1) + "\n")
     draw(rows)
-    file.unlink()
 
 
 if __name__ == "__main__":

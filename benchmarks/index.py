@@ -111,15 +111,10 @@ class Answers:
 
 
 def blocks(vectors: Path) -> Iterator[tuple[int, Vectors]]:
-    """The vectors of a file and the number of the first, block by block, read and not mapped: mapped pages would count
-    as memory of the system.
-    """
-    mapped = np.load(vectors, mmap_mode="r")
-    for start in range(0, len(mapped), ROWS):
-        count = min(ROWS, len(mapped) - start)
-        place = mapped.offset + start * mapped.strides[0]
-        block: Vectors = np.fromfile(vectors, np.float32, count * DIMENSION, offset=place).reshape(count, DIMENSION)
-        yield start, block
+    """The vectors of a file and the number of the first, block by block."""
+    from vectors import blocks
+
+    return blocks(vectors, 0, length(vectors), ROWS)
 
 
 def length(vectors: Path) -> int:
@@ -398,12 +393,11 @@ def make_data(work: Path, data: Path, embedded: Path, number: int) -> None:
     """The vectors, the queries and their exact neighbours, into the work folder. A child: it takes much memory."""
     from vectors import vectors_and_queries
 
-    vectors, queries = vectors_and_queries(data, embedded, number)
-    np.save(work / "vectors.npy", vectors)
+    file, queries = vectors_and_queries(data, embedded, number)
+    (work / "vectors.npy").hardlink_to(file)
     scores = np.full((len(queries), TOP), -np.inf, np.float32)
     ids = np.zeros((len(queries), TOP), np.int64)
-    for start in range(0, len(vectors), ROWS):
-        block = vectors[start : start + ROWS]
+    for start, block in blocks(file):
         similar = np.concatenate([scores, queries @ block.T], axis=1)
         numbers = np.concatenate(
             [ids, np.broadcast_to(np.arange(start, start + len(block)), (len(queries), len(block)))], 1

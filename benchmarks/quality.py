@@ -1,6 +1,7 @@
 """nDCG@10 of the bi-encoder, the cross-encoder alone and both stages, on judged collections in BEIR layout.
 
-Each system orders the same candidates: the bi-encoder's 50 best documents from an index on disk. Prints a table and
+Each system orders the same candidates: the bi-encoder's 50 best documents from an index on disk (``mode="dense"``; what
+words add to the first stage is measured by ``retrieval.py``). Prints a table and
 writes ``benchmarks/results/quality.json``.
 
 Run: ``make bench DATA=folder``, where the folder has ``beir/NAME/{corpus.jsonl.gz,queries.jsonl,qrels/SPLIT.tsv}``.
@@ -42,7 +43,7 @@ def measure(
         chunks = index.count().chunks
         searcher = Searcher(index, cross_encoder)
         for query in queries:
-            result = searcher.search(query.text, top_k=50, candidates=50)
+            result = searcher.search(query.text, top_k=50, candidates=50, mode="dense")
             for hit in result.hits:
                 for name, stage in SYSTEMS.items():
                     # ranks, not scores: a document's best chunk may be another one in each stage

@@ -33,15 +33,28 @@ BLOCK = 16_384
 NEIGHBOURS = 8
 
 
-def vectors_and_queries(data: Path, work: Path, number: int) -> tuple[Vectors, Vectors]:
-    """``number`` vectors (number, 384) and ``QUERIES`` queries (QUERIES, 384), float32, length 1, shuffled the same
-    way each time. ``work`` keeps what was embedded.
+def vectors_and_queries(data: Path, work: Path, number: int) -> tuple[Path, Vectors]:
+    """A file of ``number`` vectors (number, 384), and ``QUERIES`` queries (QUERIES, 384); float32, length 1, shuffled the
+    same way each time. ``work`` keeps what was embedded, and the file.
     """
-    real = np.concatenate([part for corpus in CORPORA for part in _embedded(data, work, corpus)])
-    queries = _queries(data, work)
-    rng = np.random.default_rng(7)
-    vectors = real if number <= len(real) else np.concatenate([real, _between(real, number - len(real), rng)])
-    return vectors[rng.permutation(len(vectors))[:number]], queries
+    file = work / f"all-{number}.npy"
+    if not file.exists():
+        real = np.concatenate([part for corpus in CORPORA for part in _embedded(data, work, corpus)])
+        rng = np.random.default_rng(7)
+        vectors = real if number <= len(real) else np.concatenate([real, _between(real, number - len(real), rng)])
+        np.save(file, vectors[rng.permutation(len(vectors))[:number]])
+    return file, _queries(data, work)
+
+
+def blocks(file: Path, first: int, last: int, rows: int = 50_000) -> Iterator[tuple[int, Vectors]]:
+    """The vectors of a file from the number ``first`` to ``last``, block by block with the number of the block's first;
+    read and not mapped, for mapped pages would count as memory of who reads them.
+    """
+    mapped = np.load(file, mmap_mode="r")
+    for start in range(first, min(last, len(mapped)), rows):
+        count = min(rows, last - start, len(mapped) - start)
+        place = mapped.offset + start * mapped.strides[0]
+        yield start, np.fromfile(file, np.float32, count * mapped.shape[1], offset=place).reshape(count, -1)
 
 
 def _embedded(data: Path, work: Path, corpus: str) -> Iterator[Vectors]:
