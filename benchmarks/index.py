@@ -305,8 +305,8 @@ def faiss_systems() -> list[System]:
     ]
 
 
-def lancedb_systems() -> list[System]:
-    """LanceDB with its two kinds of vector index, refined from float32; every vector must be in the index."""
+def lancedb_table() -> System:
+    """LanceDB with IVF and product quantisation, refined from float32; every vector must be in the index."""
 
     def builder(make: Callable[[int], Any]) -> Callable[[Path, Path], str]:
         def build(vectors: Path, folder: Path) -> str:
@@ -332,11 +332,6 @@ def lancedb_systems() -> list[System]:
 
         return build
 
-    def graphs(number: int) -> Any:
-        from lancedb.index import HnswSq
-
-        return HnswSq(distance_type="dot", num_partitions=1, m=LINKS, ef_construction=CANDIDATES)
-
     def lists(number: int) -> Any:
         from lancedb.index import IvfPq
 
@@ -352,27 +347,21 @@ def lancedb_systems() -> list[System]:
             def search(query: Vectors) -> Sequence[int]:
                 asked = table.search(query).distance_type("dot").limit(TOP).refine_factor(int(setting["refine"]))
                 asked = asked.nprobes(int(setting.get("nprobe", 1)))
-                if "ef" in setting:
-                    asked = asked.ef(int(setting["ef"]))
                 return asked.select(["id", "_distance"]).to_arrow()["id"].to_numpy()  # type: ignore[no-any-return]
 
             return search
 
         return with_setting
 
-    efs = [{"ef": setting["ef"], "refine": 2.0} for setting in EFS]
     probes = [
         {"nprobe": float(lists), "refine": float(f)} for lists, f in ((16, 4), (32, 4), (64, 4), (96, 4), (128, 8))
     ]
-    return [
-        System("LanceDB IVF_HNSW_SQ", builder(graphs), open_table, efs),
-        System("LanceDB IVF_PQ", builder(lists), open_table, probes),
-    ]
+    return System("LanceDB IVF_PQ", builder(lists), open_table, probes)
 
 
 def systems() -> list[System]:
     """All of them; ours first."""
-    return [*ours(), hnswlib_graph(), *faiss_systems(), *lancedb_systems()]
+    return [*ours(), hnswlib_graph(), *faiss_systems(), lancedb_table()]
 
 
 # -- in processes of their own -----------------------------------------------------------------------------------

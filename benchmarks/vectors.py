@@ -34,8 +34,8 @@ NEIGHBOURS = 8
 
 
 def vectors_and_queries(data: Path, work: Path, number: int) -> tuple[Path, Vectors]:
-    """A file of ``number`` vectors (number, 384), and ``QUERIES`` queries (QUERIES, 384); float32, length 1, shuffled the
-    same way each time. ``work`` keeps what was embedded, and the file.
+    """A file of ``number`` vectors (number, 384), and ``QUERIES`` queries (QUERIES, 384): float32, of length 1,
+    shuffled the same way each time. ``work`` keeps what was embedded, and the file.
     """
     file = work / f"all-{number}.npy"
     if not file.exists():
