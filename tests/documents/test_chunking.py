@@ -164,8 +164,9 @@ def test_pages() -> None:
     document = Document("d", text, pages=(0, text.index("Four"), text.index("eight")))
     chunks = chunk_document(document, 8, words)
     assert [(c.text, c.page) for c in chunks] == [
-        ("One two three.\n\fFour five six.", 1),
-        ("Seven\n\feight nine ten.", 2),
+        ("One two three.", 1),
+        ("Four five six. Seven", 2),
+        ("eight nine ten.", 3),
     ]
     assert {c.page for c in chunk_document(Document("d", text), 8, words)} == {None}
 

@@ -87,6 +87,36 @@ def test_one_bad_file_does_not_stop_the_run(index: LocalIndex, folder: Path) -> 
         refresh(index, [folder], strict=True)
 
 
+def test_two_files_of_one_name_do_not_replace_each_other(index: LocalIndex, tmp_path: Path) -> None:
+    for name, text in (("one", "Apples are red."), ("two", "Bananas are yellow.")):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "README.md").write_text(text)
+    assert refresh(index, [tmp_path / "one"]).failed == 0
+    report = refresh(index, [tmp_path / "two"])
+    assert numbers(report) == (0, 0, 0, 0, 1)
+    assert "index both from a folder above them" in report.failures[0].reason
+    assert index.get("README.md")[0].chunk.text == "Apples are red."
+    assert numbers(refresh(index, [tmp_path / "one", tmp_path / "two"])) == (0, 0, 1, 0, 1)
+    (tmp_path / "one").rename(tmp_path / "moved")
+    assert numbers(refresh(index, [tmp_path / "moved"])) == (0, 0, 1, 0, 0)
+
+
+def test_an_index_among_the_documents_is_passed_over(folder: Path, bi_encoder: BiEncoder) -> None:
+    with LocalIndex.create(folder / "index", bi_encoder) as index:
+        assert numbers(refresh(index, [folder])) == (3, 0, 0, 0, 0)
+        assert numbers(refresh(index, [folder], prune=True)) == (0, 0, 3, 0, 0)
+
+
+def test_an_index_without_its_catalogue_is_refused(index: LocalIndex) -> None:
+    index.close()
+    (index.path / "catalogue.db").write_bytes(b"garbage" * 1000)
+    with pytest.raises(CorpusError, match=r"damaged .* index the documents again into another folder"):
+        bicross.open(index.path)
+    (index.path / "catalogue.db").unlink()
+    with pytest.raises(CorpusError, match=r"'catalogue\.db' is missing; index the documents again"):
+        bicross.open(index.path)
+
+
 def test_stop_finishes_the_batch(index: LocalIndex, folder: Path) -> None:
     asked = iter([False, False, True])
     report = refresh(index, [folder], prune=True, stop=lambda: next(asked))
@@ -209,13 +239,16 @@ def test_files_that_are_no_export(index: LocalIndex, tmp_path: Path, bi_encoder:
         bicross.import_export(tmp_path / "missing.jsonl", tmp_path / "new")
     plain = tmp_path / "plain.jsonl"
     plain.write_text('{"_id": "a", "text": "x"}\n')
-    with pytest.raises(CorpusError, match=r"not an export of bicross .* type: bicross index"):
+    with pytest.raises(CorpusError, match=r"not an export of bicross, or damaged .* type: bicross index"):
         bicross.import_export(plain, tmp_path / "new")
     header, row = good.read_text().splitlines()
     for line, says in ((row[:-40], "damaged"), (row.replace('"vector": [', '"vector": [0.5, '), "vectors of shape")):
         (tmp_path / "bad.jsonl").write_text(f"{header}\n{line}\n")
         with pytest.raises((CorpusError, DocumentError), match=says):
             bicross.import_export(tmp_path / "bad.jsonl", tmp_path / "new")
+    (tmp_path / "short.jsonl").write_text(header + "\n")
+    with pytest.raises(CorpusError, match="it has 0 of its 1 chunks"):
+        bicross.import_export(tmp_path / "short.jsonl", tmp_path / "new")
     (tmp_path / "other.jsonl").write_text(header.replace('weights_sha256\\": \\"', 'weights_sha256\\": \\"0') + "\n")
     with pytest.raises(FingerprintError, match="weights_sha256"):
         bicross.import_export(tmp_path / "other.jsonl", tmp_path / "new")

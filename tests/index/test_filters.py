@@ -127,6 +127,24 @@ def test_facets_count_documents_not_chunks(tmp_path: Path, bi_encoder: BiEncoder
             index.facets("language")
 
 
+def test_a_date_stands_for_its_whole_day(tmp_path: Path, bi_encoder: BiEncoder) -> None:
+    moments = {"a": "2024-05-04T23:59:59Z", "b": "2024-05-05", "c": "2024-05-05T08:00:00Z", "d": "2024-05-06"}
+    with LocalIndex.create(tmp_path / "index", bi_encoder) as index:
+        index.add(Document(name, "x", "", {"when": moment}) for name, moment in moments.items())
+        for text, wanted in {
+            'when == "2024-05-05"': "bc",
+            'when in ["2024-05-05"]': "bc",
+            'when != "2024-05-05"': "ad",
+            'when <= "2024-05-05"': "abc",
+            'when < "2024-05-05"': "a",
+            'when > "2024-05-05"': "d",
+            'when >= "2024-05-05"': "bcd",
+            'when == "2024-05-05T08:00:00Z"': "c",
+            'when > "2024-05-05T08:00:00Z"': "d",
+        }.items():
+            assert found(index, text) == set(wanted), text
+
+
 def test_a_name_with_a_dot_in_it(tmp_path: Path, bi_encoder: BiEncoder) -> None:
     with LocalIndex.create(tmp_path / "index", bi_encoder) as index:
         index.add([Document("a", "x", "", {"author.name": "Ada", "book": {"year": 1843}})])

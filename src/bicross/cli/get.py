@@ -15,6 +15,7 @@ def get(
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object a line and chunk.")] = False,
 ) -> None:
     """Show the stored chunks of a document."""
+    from bicross.cli.output import on_one_line
     from bicross.errors import DocumentError
     from bicross.opening import open
 
@@ -29,4 +30,4 @@ def get(
             typer.echo(json.dumps(record, ensure_ascii=False))
         else:
             page = f"  page {chunk.page}" if chunk.page else ""
-            typer.echo(f"{chunk.id} [{chunk.start}:{chunk.end}]{page}  {chunk.title}\n{chunk.text}\n")
+            typer.echo(f"{on_one_line(chunk.id)} [{chunk.start}:{chunk.end}]{page}  {chunk.title}\n{chunk.text}\n")

@@ -28,28 +28,36 @@ def index(
     ignore: Annotated[
         list[str] | None, typer.Option("--ignore", help="Pattern of files to pass over, as in .gitignore; repeatable.")
     ] = None,
-    id_field: Annotated[str | None, typer.Option("--id-field", help="Field of records with the id [_id, id].")] = None,
-    text_field: Annotated[
-        list[str] | None, typer.Option("--text-field", help="Field with the text [text]; repeat it to join several.")
+    id_field: Annotated[
+        str | None, typer.Option("--id-field", help="Field of records with the id (default: _id, id).")
     ] = None,
-    title_field: Annotated[str | None, typer.Option("--title-field", help="Field with the title [title].")] = None,
+    text_field: Annotated[
+        list[str] | None,
+        typer.Option("--text-field", help="Field with the text (default: text); repeat it to join several."),
+    ] = None,
+    title_field: Annotated[
+        str | None, typer.Option("--title-field", help="Field with the title (default: title).")
+    ] = None,
     metadata_field: Annotated[
         list[str] | None,
-        typer.Option("--metadata-field", help="Field to keep, NAME or NAME:text|int|float|bool; repeatable [all]."),
+        typer.Option(
+            "--metadata-field", help="Field to keep, NAME or NAME:text|int|float|bool; repeatable (default: all)."
+        ),
     ] = None,
     model: Annotated[str | None, typer.Option("--model", help="Bi-encoder: name or folder.")] = None,
     chunk_tokens: Annotated[
-        int | None, typer.Option("--chunk-tokens", help="The most tokens in a chunk [default: what the model reads].")
+        int | None, typer.Option("--chunk-tokens", help="The most tokens in a chunk (default: what the model reads).")
     ] = None,
     overlap: Annotated[
-        int | None, typer.Option("--overlap", help="Tokens that a chunk repeats of the one before [0].")
+        int | None, typer.Option("--overlap", help="Tokens that a chunk repeats of the one before (default: 0).")
     ] = None,
     language: Annotated[
-        str | None, typer.Option("--language", help="Of lexical search: en, de, fr … or none [en]; Chinese in any.")
+        str | None,
+        typer.Option("--language", help="Of lexical search: en, de, fr … or none (default: en); Chinese in any."),
     ] = None,
     device: Annotated[str, typer.Option("--device", help="cpu, cuda, cuda:1 …")] = "cpu",
     precision: Annotated[
-        str | None, typer.Option("--precision", help="auto, f32, bf16 or int8 [default: as the index was made].")
+        str | None, typer.Option("--precision", help="auto, f32, bf16 or int8 (default: as the index was made).")
     ] = None,
 ) -> None:
     """Read documents, chunk and embed them, and store them in an index.

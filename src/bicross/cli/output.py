@@ -18,7 +18,7 @@ def print_result(result: SearchResult, explain: bool, console: Console | None = 
     if not console.is_terminal:
         console = Console(width=200, color_system=None, highlight=False, soft_wrap=True)
     if not result.hits:
-        console.print("No documents in this index.")
+        console.print("Nothing found.")
     for place, hit in enumerate(result.hits, start=1):
         console.print(_headline(place, hit), soft_wrap=True)
         console.print(Text(f"    {excerpt(hit.text, 240)}", style="dim"), soft_wrap=not console.is_terminal)
@@ -30,7 +30,7 @@ def print_result(result: SearchResult, explain: bool, console: Console | None = 
 
 def _headline(place: int, hit: Hit) -> Text:
     line = Text(f"{place:>2}. ")
-    line.append(hit.document_id, style="bold")
+    line.append(on_one_line(hit.document_id), style="bold")
     if hit.title:
         line.append(f"  {excerpt(hit.title, 100)}")
     shown = f"{hit.score:.4f}" if hit.relevance is None else f"{hit.score:.4f}, relevance {hit.relevance:.2f}"
@@ -42,7 +42,13 @@ def _headline(place: int, hit: Hit) -> Text:
 
 def _stages(hit: Hit) -> str:
     parts = [f"{stage} {s.score:.4f} (rank {s.rank})" for stage, s in hit.scores.items()]
-    return f"{hit.chunk_id} [{hit.start}:{hit.end}]  " + ", ".join(parts)
+    page = f", page {hit.page}" if hit.page else ""
+    return f"{on_one_line(hit.chunk_id)} [{hit.start}:{hit.end}{page}]  " + ", ".join(parts)
+
+
+def on_one_line(name: str) -> str:
+    """An id as it is, or, where it would break the line or fill the screen, as Python writes its beginning."""
+    return name if name.isprintable() and len(name) <= 200 else repr(name[:200])
 
 
 def cost_table(result: SearchResult) -> Table:

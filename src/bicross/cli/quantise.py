@@ -14,7 +14,7 @@ def quantise(
     model: Annotated[str, typer.Argument(help="Bi-encoder or cross-encoder: name or folder.")],
     documents: Annotated[
         list[Path] | None,
-        typer.Argument(help="Documents like those it will read [default: docstrings of the running Python]."),
+        typer.Argument(help="Documents like those it will read (default: docstrings of the running Python)."),
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object.")] = False,
 ) -> None:

@@ -36,7 +36,7 @@ def search(
         str | None, typer.Option("--model", help="Bi-encoder; only the one that the index was made with fits.")
     ] = None,
     cross_encoder: Annotated[
-        str | None, typer.Option("--cross-encoder", help="Name or folder [default: the one that bicross ships].")
+        str | None, typer.Option("--cross-encoder", help="Name or folder (default: the one that bicross ships).")
     ] = None,
     queries: Annotated[
         Path | None, typer.Option("--queries", help="A .jsonl file of queries (_id, text) in place of QUERY.")
@@ -77,6 +77,8 @@ def search(
             if as_json:
                 _print_json(result, query_id, explain)
             else:
+                if query_id is not None:
+                    typer.echo(f"{query_id}: {text}")
                 print_result(result, explain)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import NamedTuple
 
 from bicross.documents.document import Chunk, Document
@@ -17,7 +17,8 @@ def chunk_document(document: Document, max_tokens: int, token_spans: TokenSpans,
     """Cut ``document`` into chunks of at most ``max_tokens`` tokens, its title counted in.
 
     Whole sentences are packed greedily; one that is longer than a chunk is cut between words. A markdown heading
-    stays with the text after it, and begins a new chunk when the one before is half full. Together the chunks hold
+    stays with the text after it, and begins a new chunk when the one before is half full. A page begins a new chunk, so
+    that a hit can say its page. Together the chunks hold
     every character that is not white space between sentences. A title takes at most half of the budget from the
     passages; what it has beyond that the model cuts, and the chunk is flagged when it is encoded.
 
@@ -41,7 +42,7 @@ def chunk_document(document: Document, max_tokens: int, token_spans: TokenSpans,
     title_tokens = len(token_spans(document.title)) if document.title else 0
     budget = max_tokens - min(title_tokens, max_tokens // 2)
     pieces = _with_headings(_pieces(document.text, budget, token_spans), budget)
-    spans = list(_pack(pieces, budget, min(overlap, budget // 2)))
+    spans = list(_pack(pieces, budget, min(overlap, budget // 2), document.pages))
     if not spans and document.title:
         spans = [(0, 0)]
     return [
@@ -130,12 +131,15 @@ def _with_headings(pieces: Iterable[_Piece], budget: int) -> Iterator[_Piece]:
     yield from headings
 
 
-def _pack(pieces: Iterable[_Piece], budget: int, overlap: int) -> Iterator[tuple[int, int]]:
-    """Join neighbouring pieces while they fit the budget; a heading ends a chunk that is half full."""
+def _pack(pieces: Iterable[_Piece], budget: int, overlap: int, pages: Sequence[int]) -> Iterator[tuple[int, int]]:
+    """Join neighbouring pieces of a page while they fit the budget; a heading ends a chunk that is half full."""
     chunk: list[_Piece] = []
     size = 0
     for piece in pieces:
-        if chunk and (size + piece.tokens > budget or (piece.heading and 2 * size >= budget)):
+        if chunk and bisect_right(pages, piece.start) > bisect_right(pages, chunk[-1].start):
+            yield chunk[0].start, chunk[-1].end
+            chunk, size = [], 0
+        elif chunk and (size + piece.tokens > budget or (piece.heading and 2 * size >= budget)):
             yield chunk[0].start, chunk[-1].end
             chunk = _repeated(chunk, min(overlap, budget - piece.tokens))
             size = sum(again.tokens for again in chunk)

@@ -7,13 +7,13 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 # A markdown heading is a line of its own. A sentence ends after . ! ? … (with closing quotes or brackets) before
-# white space, after the full-width marks of Chinese and Japanese at once, and at a blank line.
+# white space, after the full-width marks of Chinese and Japanese at once, and at a blank line or a page.
 # Looking only at the first mark of a run, and never going back in it, keeps the work linear for a million full stops.
 _BREAK = re.compile(
     r"(?P<heading>^\#{1,6}\ [^\n]*)"
     r"|(?<![.!?…])[.!?…]++[\"'”’)\]]*+(?=\s)"
     r"|[。！？；︒｡]+[”’」』）﹂﹄｣]*"
-    r"|\n\s*\n",
+    r"|\n\s*\n|\f",
     re.MULTILINE | re.VERBOSE,
 )
 

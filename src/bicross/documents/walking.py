@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 IGNORE_FILE = ".bicrossignore"
 
 _CORPORA = ("corpus.jsonl", "corpus.jsonl.gz")
+# what the folder of an index holds; it lies where its documents do more often than not
+_INDEX = frozenset({"manifest.json", "shard"})
 _QUERIES = frozenset({"queries.jsonl", "queries.jsonl.gz", "qrels"})
 
 
@@ -68,7 +70,8 @@ def walk(root: Path, strongest: tuple[Rules, ...] = ()) -> Iterator[File | Failu
     """Yield the files in a folder that can be read, in order of their names, folder by folder.
 
     Links are followed, and each folder is walked once. Hidden files and folders are passed over, and so are files of
-    other kinds. A folder in the layout of BEIR gives its corpus only: its queries are no documents.
+    other kinds, and folders that hold an index. A folder in the layout of BEIR gives its corpus only: its queries are
+    no documents.
 
     Args:
         root: The folder.
@@ -99,6 +102,8 @@ def _entries(
             names = sorted((entry.name, _is_folder(entry)) for entry in entries if _is_wanted(entry))
     except OSError as error:
         yield here.failure(f"the folder cannot be read ({error.strerror}); mend its permissions or leave it out")
+        return
+    if _INDEX.issubset(name for name, _ in names):
         return
     try:
         rules = (*folder.rules, *_own_rules(folder))

@@ -21,6 +21,9 @@ FILE = "catalogue.db"
 #: What SQLite may leave beside the database.
 FILES = (FILE, f"{FILE}-wal", f"{FILE}-shm", f"{FILE}-journal")
 
+#: What is left to do with an index that cannot be opened.
+ANEW = "index the documents again into another folder"
+
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS documents (
     id TEXT PRIMARY KEY, hash TEXT NOT NULL, chunks INTEGER NOT NULL, digest TEXT NOT NULL, source TEXT NOT NULL
@@ -56,13 +59,19 @@ class Entry:
 class Catalogue:
     """Open for one process, any thread. Every method that changes something is one transaction.
 
+    Args:
+        path: The folder of the index.
+        create: Make an empty one; otherwise it must be there.
+
     Raises:
         StorageError: The disk is full, or writing failed.
         CorpusError: The file is damaged.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, *, create: bool = False) -> None:
         self.path = path / FILE
+        if not create and not self.path.is_file():
+            raise CorpusError(f"{path}: damaged: its file {FILE!r} is missing; {ANEW}")
         with self._errors():
             # autocommit: transactions are begun and ended by name
             self._db = sqlite3.connect(self.path, isolation_level=None, check_same_thread=False)
@@ -211,6 +220,4 @@ class Catalogue:
                     f"{self.path}: cannot be written ({error}); is the disk full or the folder read-only? "
                     "What was committed before is safe"
                 ) from error
-            raise CorpusError(
-                f"{self.path}: damaged ({error}); type: bicross check {self.path.parent} --repair"
-            ) from error
+            raise CorpusError(f"{self.path}: damaged ({error}); {ANEW}") from error

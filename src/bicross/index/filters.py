@@ -3,8 +3,8 @@
 From loose to tight: ``or``, ``and``, ``not``, comparisons, parentheses. A comparison is one of ``== != < <= > >=``,
 ``in [...]`` or ``not in [...]``; ``exists NAME`` asks whether a field has a value. Values are "text" (or 'text'),
 numbers, true and false. A name with other characters than letters, digits and _ stands in backquotes; ``a.b`` is the
-field b of the object a. A field that holds a list is equal to each of its members. A document without the field makes
-every comparison false but ``!=`` and ``not in``.
+field b of the object a. A field that holds a list is equal to each of its members. A date stands for its whole day. A
+document without the field makes every comparison false but ``!=`` and ``not in``.
 """
 
 from __future__ import annotations

@@ -149,7 +149,7 @@ class LocalIndex:
             for file in catalogues.FILES:
                 (path / file).unlink(missing_ok=True)
             shard = Shard.create(path, embedder.dimension)
-            catalogue = Catalogue(path)
+            catalogue = Catalogue(path, create=True)
             write_manifest(path, manifest)  # last: a folder without it is no index yet
         except BaseException:
             lock.release()

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from bicross.documents import Document, Failure, Fields, read_documents
+from bicross.documents.files import printable
 from bicross.errors import DocumentError, UsageError
 from bicross.index.local import BATCH_DELETED, AddReport, LocalIndex
 
@@ -84,19 +85,33 @@ def refresh(
             if stop():
                 stopped = True
                 return
-            before = index.catalogue.see(document.id, document.source)
-            if before is None:
+            problem = _clash(index, document)
+            if problem is None:
                 yield document
             else:
-                place = document.source or "standard input"
-                already = f"the id {document.id[:60]!r} was already used in {before}; ids must be unique"
-                note(Failure(place, already, document.source))
+                note(Failure(printable(document.source or "-"), problem, document.source))
 
     found = read_documents(paths, fields=fields or Fields(), ignore=ignore, failed=note)
     index.catalogue.start_seeing()
     added = index.add(documents(), committed=committed)
     removed = _prune(index, paths, spared) if prune and not stopped else 0
     return RefreshReport(added, removed, tuple(failures), failed, stopped)
+
+
+def _clash(index: LocalIndex, document: Document) -> str | None:
+    """Whose the id of a document is already: of one read before in this run, or of another file in the index."""
+    shown = repr(document.id[:60])
+    before = index.catalogue.see(document.id, document.source)
+    if before is not None:
+        where = "this file" if before == document.source else printable(before)
+        return f"the id {shown} was already used in {where}; ids must be unique"
+    entry = index.catalogue.find(document.id)
+    if entry and entry.source not in ("", document.source) and Path(entry.source).exists():
+        return (
+            f"the id {shown} is that of {printable(entry.source)} in this index; "
+            "index both from a folder above them, so that their ids differ"
+        )
+    return None
 
 
 def _prune(index: LocalIndex, paths: Sequence[str | Path], spared: set[str]) -> int:

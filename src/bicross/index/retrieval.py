@@ -14,7 +14,7 @@ from bicross.index.filters import Condition
 from bicross.index.fusing import reciprocal_ranks, weighted_scores
 from bicross.index.lexical import TermWeights, query_weights
 from bicross.index.records import Stored
-from bicross.index.shard import Shard
+from bicross.index.shard import Found, Shard
 
 Mode = Literal["dense", "lexical", "hybrid"]
 
@@ -95,34 +95,30 @@ def retrieve(
     one_side = question.vector is None or question.terms is None
     depth = limit if one_side else max(limit, DEPTH)
     dense_cost = lexical_cost = None
-    by_meaning: list[tuple[Stored, float]] = []
-    by_words: list[tuple[Stored, float]] = []
-    if question.terms is not None:
-        started = perf_counter()
-        by_words = _sorted(shard.matching(question.terms, depth, condition))
-        lexical_cost = (1e3 * (perf_counter() - started), len(by_words))
+    dense: Found = {}
+    lexical: Found = {}
     if question.vector is not None:
         started = perf_counter()
-        by_meaning = _sorted(shard.nearest(question.vector, depth, condition))
-        dense_cost = (1e3 * (perf_counter() - started), len(by_meaning))
-    dense = {item.chunk.id: score for item, score in by_meaning}
-    lexical = {item.chunk.id: score for item, score in by_words}
+        dense = shard.nearest(question.vector, depth, condition)
+        dense_cost = (1e3 * (perf_counter() - started), len(dense))
+    if question.terms is not None:
+        started = perf_counter()
+        lexical = shard.matching(question.terms, depth, condition)
+        lexical_cost = (1e3 * (perf_counter() - started), len(lexical))
     if one_side:
         fused = dense or lexical
     elif dense_weight is None:
         fused = reciprocal_ranks([list(dense), list(lexical)])
     else:
         fused = weighted_scores(dense, lexical, dense_weight)
-    found = {item.chunk.id: item for item, _ in (*by_meaning, *by_words)}
-    best = sorted(fused, key=lambda name: (-fused[name], found[name].chunk.document_id, found[name].number))[:limit]
+    # only now the texts: reading them takes longer than finding them. The last place can be shared by several
+    least = sorted(fused.values(), reverse=True)[:limit][-1:]
+    found = shard.fetch(name for name, score in fused.items() if score >= least[0])
+    best = sorted(found, key=lambda name: (-fused[name], found[name].chunk.document_id, found[name].number))[:limit]
     if question.vector is not None and not one_side:
-        dense |= shard.similarities(question.vector, [found[name] for name in best if name not in dense])
+        dense |= shard.similarities(question.vector, [name for name in best if name not in dense])
     candidates = [_candidate(found[name], fused[name], dense.get(name), lexical.get(name)) for name in best]
     return Retrieved(candidates, dense_cost, lexical_cost)
-
-
-def _sorted(scored: list[tuple[Stored, float]]) -> list[tuple[Stored, float]]:
-    return sorted(scored, key=lambda item: (-item[1], item[0].chunk.document_id, item[0].number))
 
 
 def _candidate(item: Stored, score: float, dense: float | None, lexical: float | None) -> Candidate:

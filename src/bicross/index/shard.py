@@ -6,6 +6,7 @@ import uuid
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import date, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ import numpy.typing as npt
 import qdrant_edge as qdrant
 
 from bicross.errors import CorpusError, StorageError
+from bicross.index.catalogue import ANEW
 from bicross.index.fields import FieldType, is_date
 from bicross.index.filters import All, Compare, Condition, Either, Exists, In, Not
 from bicross.index.lexical import TermWeights
@@ -51,7 +53,8 @@ _SCHEMAS: dict[FieldType, Any] = {
     "date": qdrant.DatetimeIndexParams(**_ON_DISK),
 }
 
-Scored = tuple[Stored, float]
+#: Scores by point, best first.
+Found = dict[str, float]
 
 
 @dataclass(frozen=True)
@@ -112,9 +115,12 @@ class Shard:
     def load(path: Path) -> Shard:
         """The shard in ``path / FOLDER``."""
         if not (path / FOLDER).is_dir():
-            raise CorpusError(f"{path}: damaged: its folder {FOLDER!r} is missing; index the documents again")
-        with engine_errors(path):
-            return Shard(path, qdrant.EdgeShard.load(str(path / FOLDER)))
+            raise CorpusError(f"{path}: damaged: its folder {FOLDER!r} is missing; {ANEW}")
+        try:
+            with engine_errors(path):
+                return Shard(path, qdrant.EdgeShard.load(str(path / FOLDER)))
+        except CorpusError as error:
+            raise CorpusError(f"{error}; its files are damaged: {ANEW}") from error
 
     def close(self) -> None:
         with engine_errors(self.path):
@@ -175,9 +181,42 @@ class Shard:
 
     # -- searching -----------------------------------------------------------------------------------------------
 
-    def nearest(self, vector: Sequence[float], limit: int, condition: Condition | None) -> list[Scored]:
+    def nearest(self, vector: Sequence[float], limit: int, condition: Condition | None) -> Found:
         """The chunks with the largest dot product, best first."""
-        return self._query(vector, _DENSE, limit, _filter(condition), self._params(limit, condition is not None))
+        params = self._params(limit, condition is not None)
+        return self._query(qdrant.Query.Nearest(list(vector), _DENSE), limit, condition, params)
+
+    def matching(self, query: TermWeights, limit: int, condition: Condition | None) -> Found:
+        """The chunks with the highest BM25 that share a term with the query, best first."""
+        if not len(query.terms):
+            return {}
+        return self._query(qdrant.Query.Nearest(_sparse(query), _LEXICAL), limit, condition, None)
+
+    def _query(
+        self, query: qdrant.Query, limit: int, condition: Condition | None, params: qdrant.SearchParams | None
+    ) -> Found:
+        request = qdrant.QueryRequest(limit=limit, query=query, filter=_filter(condition), params=params)
+        with engine_errors(self.path):
+            points = self.engine.query(request)
+        # equal scores in an order that depends on the content alone
+        ordered = sorted((-float(point.score), str(point.id)) for point in points)
+        return {name: -score for score, name in ordered}
+
+    def fetch(self, points: Iterable[str]) -> dict[str, Stored]:
+        """What is stored of these points."""
+        ids: list[Any] = list(points)
+        with engine_errors(self.path):
+            records = self.engine.retrieve(ids, True, False)
+        return {str(record.id): _stored(record) for record in records}
+
+    def similarities(self, vector: Sequence[float], points: Iterable[str]) -> Found:
+        """The dot product of each of these points."""
+        ids: list[Any] = list(points)
+        with engine_errors(self.path):
+            records = self.engine.retrieve(ids, False, [_DENSE])
+        query = np.array(vector, np.float32)
+        rows: list[tuple[str, Any]] = [(str(record.id), record.vector) for record in records]
+        return {name: float(query @ np.array(row[_DENSE], np.float32)) for name, row in rows}
 
     def _params(self, limit: int, filtered: bool) -> qdrant.SearchParams:
         if self.size() <= EXACT_UP_TO:
@@ -187,40 +226,6 @@ class Shard:
         return qdrant.SearchParams(
             hnsw_ef=max(EF, 3 * limit), quantization=quantised, acorn=_PAST_THE_UNFIT if filtered else None
         )
-
-    def similarities(self, vector: Sequence[float], chunks: Sequence[Stored]) -> dict[str, float]:
-        """The dot product of each of these chunks, by chunk id."""
-        # reading the vectors is far quicker than asking the engine to search among these ids
-        ids: list[Any] = [_point_id(c.chunk.document_id, c.content_hash, c.number) for c in chunks]
-        with engine_errors(self.path):
-            records = self.engine.retrieve(ids, False, [_DENSE])
-        rows: dict[str, Any] = {str(record.id): record.vector for record in records}
-        query = np.array(vector, np.float32)
-        return {
-            c.chunk.id: float(query @ np.array(rows[name][_DENSE], np.float32))
-            for c, name in zip(chunks, ids, strict=True)
-            if name in rows
-        }
-
-    def matching(self, query: TermWeights, limit: int, condition: Condition | None) -> list[Scored]:
-        """The chunks with the highest BM25 that share a term with the query, best first."""
-        if not len(query.terms):
-            return []
-        return self._query(_sparse(query), _LEXICAL, limit, _filter(condition), None)
-
-    def _query(
-        self,
-        query: Sequence[float] | qdrant.SparseVector,
-        vector: str,
-        limit: int,
-        where: qdrant.Filter | None,
-        params: qdrant.SearchParams | None,
-    ) -> list[Scored]:
-        nearest = qdrant.Query.Nearest(query if isinstance(query, qdrant.SparseVector) else list(query), vector)
-        request = qdrant.QueryRequest(limit=limit, query=nearest, filter=where, params=params, with_payload=True)
-        with engine_errors(self.path):
-            points = self.engine.query(request)
-        return [(stored(dict(point.payload or {})), float(point.score)) for point in points]
 
     def facet(
         self, name: str, kind: FieldType, condition: Condition | None, limit: int
@@ -348,12 +353,29 @@ def _comparison(test: Compare) -> qdrant.FieldCondition:
     key, value = _path(test.field), test.value
     bounds = ("gte", "lte") if test.operator == "==" else (_BOUNDS[test.operator],)
     if test.kind == "date" and is_date(str(value)):
-        return qdrant.FieldCondition(key, range=qdrant.RangeDateTime(**dict.fromkeys(bounds, str(value))))
+        return qdrant.FieldCondition(key, range=qdrant.RangeDateTime(**_moments(test.operator, str(value))))
     if not isinstance(value, str | bool) and (test.kind != "integer" or test.operator != "==" or value % 1):
         return qdrant.FieldCondition(key, range=qdrant.RangeFloat(**dict.fromkeys(bounds, float(value))))
     if isinstance(value, bool):
         return _is(_boolean_path(test.field), str(value).lower())
     return _is(key, int(value) if isinstance(value, float) else value)
+
+
+def _moments(operator: str, value: str) -> dict[str, Any]:
+    """The bounds of a comparison with a point in time, or with a date, which stands for its whole day."""
+    last = value
+    if len(value) == len("2024-01-31"):
+        last = (date.fromisoformat(value) + timedelta(days=1)).isoformat()
+    until = "lte" if last == value else "lt"
+    match operator:
+        case "==":
+            return {"gte": value, until: last}
+        case "<=":
+            return {until: last}
+        case ">":
+            return {"gt": value} if last == value else {"gte": last}
+        case _:
+            return {_BOUNDS[operator]: value}
 
 
 @contextmanager

@@ -48,7 +48,7 @@ def export(index: LocalIndex, file: str | Path, *, written: Callable[[int], None
         StorageError: It cannot be written.
     """
     file = check_suffix(file)
-    header = json.dumps({"export": FORMAT, **asdict(index.manifest)}, sort_keys=True)
+    header = json.dumps({"export": FORMAT, "chunks": index.count().chunks, **asdict(index.manifest)}, sort_keys=True)
     part = file.with_name(f"{file.name}.part")
     rows = _counted(_rows(index), written)
     try:
@@ -75,14 +75,7 @@ def exported_manifest(file: str | Path) -> Manifest:
     if not file.is_file():
         raise UsageError(f"{file}: no such file")
     try:
-        if file.suffix == ".parquet":
-            import pyarrow.parquet
-
-            header = (pyarrow.parquet.read_schema(file).metadata or {})[_KEY.encode()].decode()
-        else:
-            with file.open(encoding="utf-8") as lines:
-                header = json.loads(lines.readline())[_KEY]
-        stored = json.loads(header)
+        stored = _header(file)
         version = stored["export"]
         if version > FORMAT:
             raise CorpusError(
@@ -91,7 +84,7 @@ def exported_manifest(file: str | Path) -> Manifest:
         return manifest_of(stored)
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise CorpusError(
-            f"{file}: not an export of bicross ({type(error).__name__}: {str(error)[:80]}); "
+            f"{file}: not an export of bicross, or damaged ({type(error).__name__}: {str(error)[:80]}); "
             "to index a file of documents type: bicross index"
         ) from None
 
@@ -104,11 +97,28 @@ def read_export(file: str | Path) -> Iterator[EncodedDocument]:
     """
     file = check_suffix(file)
     rows = _read_parquet(file) if file.suffix == ".parquet" else _read_lines(file)
+    read = 0
     try:
         for _, chunks in groupby(rows, key=lambda row: (row["document_id"], row["content_hash"])):
-            yield _document(list(chunks), file)
+            document = _document(list(chunks), file)
+            read += len(document.chunks)
+            yield document
+        if read != (there := _header(file)["chunks"]):
+            raise CorpusError(f"{file}: damaged: it has {read} of its {there} chunks; export it again")
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise CorpusError(f"{file}: damaged ({type(error).__name__}: {str(error)[:80]}); export it again") from error
+
+
+def _header(file: Path) -> dict[str, Any]:
+    if file.suffix == ".parquet":
+        import pyarrow.parquet
+
+        header = (pyarrow.parquet.read_schema(file).metadata or {})[_KEY.encode()].decode()
+    else:
+        with file.open(encoding="utf-8") as lines:
+            header = json.loads(lines.readline())[_KEY]
+    stored: dict[str, Any] = json.loads(header)
+    return stored
 
 
 def check_suffix(file: str | Path) -> Path:
