@@ -26,7 +26,7 @@ import numpy.typing as npt
 
 from bicross import Document, LocalIndex
 from bicross.errors import CorpusError
-from bicross.index import check, export, local, shard
+from bicross.index import adding, check, disk, export, local, shard
 
 DOCUMENTS = 150
 WIDTH = 16
@@ -87,7 +87,7 @@ def removed(number: int) -> list[str]:
 
 
 def opened(folder: Path) -> LocalIndex:
-    local.BATCH_CHUNKS, local.BATCH_DELETED, shard.EXACT_UP_TO = 32, 5, 100
+    adding.BATCH_CHUNKS, local.BATCH_DELETED, shard.EXACT_UP_TO = 32, 5, 100
     encoder: Any = WordEncoder()
     path = folder / "index"
     return (LocalIndex.open if (path / "manifest.json").exists() else LocalIndex.create)(path, encoder)
@@ -230,7 +230,7 @@ def fill(folder: Path, reserve: str) -> None:
 
     def add() -> None:
         if reserve == "none":
-            local._FREE_BYTES = -(10**12)
+            disk.FREE_BYTES = -(10**12)
         log = os.open(folder.parent / "acknowledged", os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
         said = ""
         try:

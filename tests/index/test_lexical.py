@@ -73,7 +73,7 @@ def test_hybrid_joins_both_orders(tmp_path: Path, bi_encoder: BiEncoder) -> None
         hybrid = index.search(query, top_k=20)
         question = index.ask(query, "hybrid")
         orders = index.shard.nearest(question.vector, 100, None), index.shard.matching(question.terms, 100, None)
-        fused = reciprocal_ranks([list(order) for order in orders])
+        fused = reciprocal_ranks(orders)
         assert [c.score for c in hybrid] == sorted(fused.values(), reverse=True)[:20]
         assert [(-c.score, c.chunk.document_id) for c in hybrid] == sorted(
             (-c.score, c.chunk.document_id) for c in hybrid
@@ -85,8 +85,8 @@ def test_hybrid_joins_both_orders(tmp_path: Path, bi_encoder: BiEncoder) -> None
 
 
 def test_fusing_by_hand() -> None:
-    fused = reciprocal_ranks([["a", "b"], ["b"]])
-    assert fused == pytest.approx({"a": 1 / 61, "b": 1 / 62 + 1 / 61})
+    fused = reciprocal_ranks([{"a": 9.0, "b": 3.0, "c": 3.0, "d": 1.0}, {"b": 0.5}])
+    assert fused == pytest.approx({"a": 1 / 61, "b": 1 / 62 + 1 / 61, "c": 1 / 62, "d": 1 / 64})
     assert weighted_scores({"a": 3.0, "b": 1.0}, {"b": 9.0}, 0.7) == pytest.approx({"a": 0.7, "b": 0.3})
 
 

@@ -19,7 +19,7 @@ import pytest
 import bicross
 from bicross import BiEncoder, Document, LocalIndex
 from bicross.errors import CorpusError, DocumentError, FingerprintError, IndexLockedError, StorageError, UsageError
-from bicross.index import local, shard
+from bicross.index import disk, shard
 
 
 @pytest.fixture
@@ -240,8 +240,8 @@ def test_kill_after_a_batch_keeps_the_batch(tmp_path: Path) -> None:
 def test_a_full_disk_is_said_and_loses_nothing(
     index: LocalIndex, monkeypatch: pytest.MonkeyPatch, bi_encoder: BiEncoder
 ) -> None:
-    usage = local.shutil.disk_usage(index.path)
-    monkeypatch.setattr(local.shutil, "disk_usage", lambda path: usage._replace(free=50 * 2**20))
+    usage = disk.shutil.disk_usage(index.path)
+    monkeypatch.setattr(disk.shutil, "disk_usage", lambda path: usage._replace(free=50 * 2**20))
     with pytest.raises(StorageError, match=r"nearly full \(50 MiB free"):
         index.add([Document("more", "More text.")])
     with pytest.raises(StorageError, match="nearly full"):

@@ -1,8 +1,9 @@
 """The stored corpus: a manifest, a catalogue of documents, and an engine with their chunks, in one folder."""
 
+from bicross.index.adding import AddReport
 from bicross.index.checking import CheckReport, check
 from bicross.index.embedder import Embedder
-from bicross.index.local import AddReport, IndexCount, IndexStats, LocalIndex
+from bicross.index.local import IndexCount, IndexStats, LocalIndex
 from bicross.index.manifest import Fingerprint, Manifest, read_manifest
 from bicross.index.records import EncodedDocument
 from bicross.index.refresh import RefreshReport, refresh

@@ -8,11 +8,17 @@ from collections.abc import Mapping, Sequence
 RRF_K = 60
 
 
-def reciprocal_ranks(orders: Sequence[Sequence[str]]) -> dict[str, float]:
-    """Reciprocal rank fusion (Cormack, Clarke and Büttcher, SIGIR 2009): the sum of 1 / (60 + rank) over the orders."""
+def reciprocal_ranks(sides: Sequence[Mapping[str, float]]) -> dict[str, float]:
+    """Reciprocal rank fusion (Cormack, Clarke and Büttcher, SIGIR 2009): the sum of 1 / (60 + rank) over the sides.
+
+    Each side gives scores, the best first. Equal scores share a rank, so that it never depends on anything else.
+    """
     fused: dict[str, float] = {}
-    for order in orders:
-        for rank, key in enumerate(order, start=1):
+    for side in sides:
+        rank, last = 0, None
+        for place, (key, score) in enumerate(side.items(), start=1):
+            if score != last:
+                rank, last = place, score
             fused[key] = fused.get(key, 0.0) + 1 / (RRF_K + rank)
     return fused
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 import threading
 from collections.abc import Callable, Iterable, Mapping
@@ -13,12 +12,14 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from bicross.documents import Document, chunk_document
-from bicross.errors import CorpusError, DocumentError, StorageError, UsageError
+from bicross.documents import Document
+from bicross.errors import CorpusError, DocumentError, UsageError
 from bicross.index import catalogue as catalogues
 from bicross.index import lock as locks
 from bicross.index import shard as shards
+from bicross.index.adding import Adding, AddReport
 from bicross.index.catalogue import Catalogue, Entry
+from bicross.index.disk import bytes_taken, check_room
 from bicross.index.embedder import Embedder
 from bicross.index.fields import MOST_INDEXED, FieldType, field_name, field_types, merged
 from bicross.index.filters import Condition, check_field, known_name, parse_filter
@@ -29,45 +30,16 @@ from bicross.index.records import DTYPE, EncodedDocument, digest, payloads, stor
 from bicross.index.retrieval import Candidate, Mode, Question, Retrieved, ask, check_mode, retrieve
 from bicross.index.shard import Shard, Version
 
-#: Chunks that are embedded and committed together: all of a batch's documents are stored whole, or none.
-BATCH_CHUNKS = 512
-
 #: Chunks that are committed together when they come with their vectors: a commit costs the disk the same for more.
 BATCH_ENCODED = 4096
 
 #: Documents that are deleted together.
 BATCH_DELETED = 1000
 
-#: Room that must be free before a batch is written: the engine grows its files in steps and must never hit the end.
-_FREE_BYTES = 96 * 2**20
-
 #: The most chunks that one search may ask for.
 MOST_CHUNKS = 1_000_000
 
 T = TypeVar("T")
-
-
-@dataclass(frozen=True)
-class AddReport:
-    """What one ``add`` did.
-
-    Attributes:
-        new, changed, unchanged: Documents.
-        chunks, tokens: What was embedded.
-        truncated: Chunks that the model did not read to the end (titles can be longer than it reads).
-        empty: Ids of documents with neither text nor title; they cannot be found, so they are left out. Of many, the
-            first hundred.
-        emptied: How many of those there were.
-    """
-
-    new: int = 0
-    changed: int = 0
-    unchanged: int = 0
-    chunks: int = 0
-    tokens: int = 0
-    truncated: int = 0
-    empty: tuple[str, ...] = ()
-    emptied: int = 0
 
 
 @dataclass(frozen=True)
@@ -144,7 +116,7 @@ class LocalIndex:
             raise UsageError(f"{path}: the folder is not empty ({foreign[0]}) and not an index; choose another")
         lock = IndexLock(path)
         try:
-            _check_room(path, 0)
+            check_room(path, 0)
             shutil.rmtree(path / shards.FOLDER, ignore_errors=True)
             for file in catalogues.FILES:
                 (path / file).unlink(missing_ok=True)
@@ -225,7 +197,7 @@ class LocalIndex:
             StorageError: The disk is full, or writing failed. What was committed before stays.
         """
         with self._writing:
-            report = _Adding(self, committed).run(documents)
+            report = Adding(self, committed).run(documents)
             self.optimise()  # also when nothing is new: the last run may have been stopped before this
             return report
 
@@ -292,7 +264,7 @@ class LocalIndex:
         language = self.manifest.fingerprint.lexical_language
         terms = [[document_weights(chunk.embedded_text, language) for chunk in d.chunks] for d in batch]
         text_bytes = sum(4 * len(chunk.embedded_text) for d in batch for chunk in d.chunks)
-        _check_room(self.path, 4 * (sum(d.vectors.nbytes for d in batch) + text_bytes))
+        check_room(self.path, 4 * (sum(d.vectors.nbytes for d in batch) + text_bytes))
         self._index_fields(batch)
         self._switch(batch, terms, [_entry(d, t) for d, t in zip(batch, terms, strict=True)])
         self._unoptimised += sum(len(d.chunks) for d in batch)
@@ -354,7 +326,7 @@ class LocalIndex:
         """Build the graph where the corpus has outgrown exact search, and drop from it what was deleted."""
         with self._writing:
             if self.shard.size() > shards.EXACT_UP_TO:
-                _check_room(self.path, self.bytes_on_disk())
+                check_room(self.path, self.bytes_on_disk())
                 with self._switching:
                     self._state += 1
                     self.shard.optimise()
@@ -464,78 +436,8 @@ class LocalIndex:
         )
 
     def bytes_on_disk(self) -> int:
-        """Bytes that the index takes; the engine's files are sparse, so their lengths add up to more."""
-        return sum(_allocated(f.stat()) for f in self.path.rglob("*") if f.is_file())
-
-
-class _Adding:
-    """One ``add``: documents in, batches out."""
-
-    def __init__(self, index: LocalIndex, committed: Callable[[int], None]) -> None:
-        self.index = index
-        self.committed = committed
-        self.counts = dict.fromkeys(("new", "changed", "unchanged", "chunks", "tokens", "truncated", "emptied"), 0)
-        self.empty: list[str] = []
-        self.batch: list[EncodedDocument] = []
-        self.texts = 0
-
-    def run(self, documents: Iterable[Document]) -> AddReport:
-        try:
-            for document in documents:
-                self.take(document)
-        except DocumentError:
-            self.commit()
-            raise
-        self.commit()
-        return AddReport(**self.counts, empty=tuple(self.empty))
-
-    def take(self, document: Document) -> None:
-        index, fingerprint = self.index, self.index.manifest.fingerprint
-        if any(document.id == other.id for other in self.batch):
-            self.commit()  # the same id again: the later one wins, so the earlier must be stored first
-        content_hash = document.content_hash
-        before = index.catalogue.find(document.id)
-        if before and before.content_hash == content_hash:
-            self.counts["unchanged"] += 1
-            if before.source != document.source:
-                index.catalogue.set_source(document.id, document.source)
-            return
-        chunks = chunk_document(document, fingerprint.chunk_tokens, index.embedder.token_spans, fingerprint.overlap)
-        if not chunks:
-            self.counts["emptied"] += 1
-            self.empty += [document.id] if len(self.empty) < 100 else []
-            index.delete(document.id)  # an older version with text must not be found any more
-            return
-        if self.batch and self.texts + len(chunks) > BATCH_CHUNKS:
-            self.commit()
-        self.counts["changed" if before else "new"] += 1
-        self.texts += len(chunks)
-        nothing = np.empty((0, index.embedder.dimension), np.float32)
-        self.batch.append(
-            EncodedDocument(document.id, content_hash, chunks, nothing, (), document.metadata, document.source)
-        )
-
-    def commit(self) -> None:
-        """Embed and store what has gathered."""
-        if not self.batch:
-            return
-        embedder = self.index.embedder
-        texts = [chunk.embedded_text for document in self.batch for chunk in document.chunks]
-        encoded = embedder.encode(texts, embedder.document_prompt, "documents", False)
-        if not np.isfinite(encoded.embeddings).all():
-            raise DocumentError(f"{embedder.name} gave an embedding with NaN; the model cannot be used for an index")
-        ready, row = [], 0
-        for document in self.batch:
-            rows = slice(row, row + len(document.chunks))
-            truncated = encoded.truncated[rows].tolist()
-            ready.append(replace(document, vectors=encoded.embeddings[rows], truncated=truncated))
-            row = rows.stop
-        self.index.store(ready)
-        self.counts["chunks"] += len(texts)
-        self.counts["tokens"] += encoded.tokens
-        self.counts["truncated"] += int(encoded.truncated.sum())
-        self.committed(len(self.batch))
-        self.batch, self.texts = [], 0
+        """Bytes that the index takes on disk."""
+        return bytes_taken(self.path)
 
 
 def _entry(document: EncodedDocument, terms: list[TermWeights]) -> Entry:
@@ -556,25 +458,7 @@ def _check_vectors(document: EncodedDocument, dimension: int) -> None:
         raise DocumentError(f"document {document.id[:60]!r}: a vector holds NaN or infinity; embed it again")
 
 
-def _allocated(stat: os.stat_result) -> int:
-    return stat.st_blocks * 512 if hasattr(stat, "st_blocks") else stat.st_size
-
-
 def _findable(model: str) -> str:
     """A name as it is; a folder as an absolute path, so that the index opens from anywhere."""
     folder = Path(model)
     return str(folder.resolve()) if (folder / "config.json").is_file() else model
-
-
-def _check_room(path: Path, more: int) -> None:
-    """The engine maps files into memory, where a full disk kills the process: so ask before writing.
-
-    Raises:
-        StorageError: Less is free than the write may need.
-    """
-    free, needed = shutil.disk_usage(path).free, _FREE_BYTES + more
-    if free < needed:
-        raise StorageError(
-            f"{path}: the disk is nearly full ({free / 2**20:.0f} MiB free, {needed / 2**20:.0f} MiB needed to go on); "
-            "what was committed before is safe; make room and run the same command again"
-        )

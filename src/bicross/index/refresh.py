@@ -10,7 +10,8 @@ from pathlib import Path
 from bicross.documents import Document, Failure, Fields, read_documents
 from bicross.documents.files import printable
 from bicross.errors import DocumentError, UsageError
-from bicross.index.local import BATCH_DELETED, AddReport, LocalIndex
+from bicross.index.adding import AddReport
+from bicross.index.local import BATCH_DELETED, LocalIndex
 
 #: Failures that a report names; more are counted.
 MOST_NAMED = 1000

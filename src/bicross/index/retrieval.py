@@ -108,7 +108,7 @@ def retrieve(
     if one_side:
         fused = dense or lexical
     elif dense_weight is None:
-        fused = reciprocal_ranks([list(dense), list(lexical)])
+        fused = reciprocal_ranks([dense, lexical])
     else:
         fused = weighted_scores(dense, lexical, dense_weight)
     # only now the texts: reading them takes longer than finding them. The last place can be shared by several
