@@ -116,9 +116,17 @@ def main() -> None:
     parser.add_argument("--data", type=Path, required=True, help="holds the corpora and the questions")
     parser.add_argument("--embedded", type=Path, required=True, help="keeps the embeddings")
     parser.add_argument("--work", type=Path, default=Path(".bench/growth"), help="the index; made anew")
-    parser.add_argument("--most", type=int, default=SIZES[-1])
+    parser.add_argument("--most", type=int, default=SIZES[-1], help="rows of larger sizes stay as they were measured")
+    parser.add_argument("--search-only", action="store_true", help="measure the searches of a grown index once more")
     args = parser.parse_args()
-    file, queries = vectors_and_queries(args.data, args.embedded, args.most)
+    file = RESULTS / "growth.json"
+    before_this = json.loads(file.read_text())["rows"] if file.exists() else []
+    vectors, queries = vectors_and_queries(args.data, args.embedded, SIZES[-1])
+    if args.search_only:
+        with LocalIndex.open(args.work, Precomputed()) as index:
+            found = measure(index, queries[:QUERIES])
+            write([row | found if row["documents"] == index.count().documents else row for row in before_this])
+        return
     args.work.parent.mkdir(parents=True, exist_ok=True)
     shutil.rmtree(args.work, ignore_errors=True)
     rows: list[dict[str, Any]] = []
@@ -126,7 +134,7 @@ def main() -> None:
     with LocalIndex.create(args.work, Precomputed()) as index:
         for size in (size for size in SIZES if size <= args.most):
             started, used = perf_counter(), process_time()
-            for first, block in blocks(file, before, size):
+            for first, block in blocks(vectors, before, size):
                 index.add_encoded(documents(block, first))
             index.optimise()
             new = size - before
@@ -145,6 +153,11 @@ def main() -> None:
         index.nearest(queries[0].tolist(), TOP)
         rows[-1]["open_s"] = round(perf_counter() - started, 2)
     print(f"open again, with a first search: {rows[-1]['open_s']} s")
+    write(rows + [row for row in before_this if row["documents"] > args.most])
+
+
+def write(rows: list[dict[str, Any]]) -> None:
+    """The JSON and the plot."""
     RESULTS.mkdir(exist_ok=True)
     (RESULTS / "growth.json").write_text(json.dumps({"cores": os.cpu_count(), "rows": rows}, indent=1) + "\n")
     draw(rows)
