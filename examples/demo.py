@@ -24,7 +24,7 @@ from bicross.opening import open_or_create
 INDEX = Path(".demo") / f"python-{sys.version_info.major}.{sys.version_info.minor}"
 CANDIDATES = 50
 SHOWN = 5
-WHAT = {"embed query": "text", "retrieve": "chunks", "rerank": "pairs"}
+WHAT = {"embed query": "text", "retrieve dense": "chunks", "retrieve lexical": "chunks", "rerank": "pairs"}
 QUESTIONS = [
     "how do I parse a date from a string?",
     "split a path into directory and file name",
@@ -108,9 +108,9 @@ def main() -> None:
 def show(console: Console, searcher: Searcher, question: str) -> None:
     """Both orders side by side, what moved, and what each stage cost."""
     result = searcher.search(question, top_k=SHOWN, candidates=CANDIDATES)
-    table = Table("", "bi-encoder", "both stages", "moved", "relevance", title=question, title_justify="left")
+    table = Table("", "first stage", "both stages", "moved", "relevance", title=question, title_justify="left")
     for place, (before, hit) in enumerate(zip(result.retrieved[:SHOWN], result.hits[:SHOWN], strict=False), start=1):
-        climbed = hit.scores["dense"].rank - place
+        climbed = result.retrieved.index(hit.document_id) + 1 - place
         moved = f"up {climbed}" if climbed > 0 else f"down {-climbed}" if climbed < 0 else ""
         table.add_row(str(place), before, hit.document_id, moved, f"{hit.relevance:.2f}")
     console.print(table)

@@ -2,9 +2,16 @@
 
 from __future__ import annotations
 
+import importlib.util
+import io
 import subprocess
 import sys
 from pathlib import Path
+
+from rich.console import Console
+
+import bicross
+from bicross import BiEncoder, CrossEncoder, LocalIndex, Searcher
 
 EXAMPLES = Path(__file__).parent.parent.parent / "examples"
 
@@ -37,3 +44,26 @@ def test_arithmetic() -> None:
         "4 sentences: 4 encodings or 6 pairs",
         "100,000 sentences: 100,000 encodings or 4,999,950,000 pairs",
     ]
+
+
+def test_the_demo_shows_both_orders_and_every_cost(
+    tmp_path: Path, bi_encoder: BiEncoder, cross_encoder: CrossEncoder, cities: Path
+) -> None:
+    spec = importlib.util.spec_from_file_location("demo", EXAMPLES / "demo.py")
+    demo = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(demo)
+    console = Console(file=io.StringIO(), width=140)
+    with LocalIndex.create(tmp_path / "index", bi_encoder) as index:
+        index.add(bicross.read_documents([cities]))
+        demo.show(console, Searcher(index, cross_encoder), "How many people live in Berlin?")
+    shown = console.file.getvalue()
+    for words in (
+        "first stage",
+        "both stages",
+        "embed query",
+        "retrieve dense",
+        "retrieve lexical",
+        "rerank",
+        "berlin",
+    ):
+        assert words in shown
