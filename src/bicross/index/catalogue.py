@@ -28,7 +28,6 @@ _SCHEMA = """
 CREATE TABLE IF NOT EXISTS documents (
     id TEXT PRIMARY KEY, hash TEXT NOT NULL, chunks INTEGER NOT NULL, digest TEXT NOT NULL, source TEXT NOT NULL
 ) WITHOUT ROWID;
-CREATE INDEX IF NOT EXISTS by_source ON documents (source);
 CREATE TABLE IF NOT EXISTS pending (
     id TEXT PRIMARY KEY, hash TEXT NOT NULL, chunks INTEGER NOT NULL, digest TEXT NOT NULL, source TEXT NOT NULL,
     hash_before TEXT NOT NULL, chunks_before INTEGER NOT NULL

@@ -149,7 +149,7 @@ class Shard:
 
     def remove(self, versions: Iterable[Version]) -> None:
         """Delete every chunk of these versions; those that are not there do no harm."""
-        ids: list[Any] = [_point_id(v.document_id, v.content_hash, n) for v in versions for n in range(v.chunks)]
+        ids = [point for version in versions for point in _point_ids(version)]
         with engine_errors(self.path):
             for start in range(0, len(ids), _PAGE):
                 self.engine.update(qdrant.UpdateOperation.delete_points(ids[start : start + _PAGE]))
@@ -260,20 +260,14 @@ class Shard:
 
     def read(self, version: Version, *, vectors: bool = False) -> list[Stored]:
         """The chunks of a version that are there, in order."""
-        ids: list[Any] = [
-            _point_id(version.document_id, version.content_hash, number) for number in range(version.chunks)
-        ]
         with engine_errors(self.path):
-            records = self.engine.retrieve(ids, True, vectors)
+            records = self.engine.retrieve(_point_ids(version), True, vectors)
         return sorted((_stored(record) for record in records), key=lambda item: item.number)
 
     def has(self, version: Version) -> bool:
         """Whether every chunk of a version is there."""
-        ids: list[Any] = [
-            _point_id(version.document_id, version.content_hash, number) for number in range(version.chunks)
-        ]
         with engine_errors(self.path):
-            return len(self.engine.retrieve(ids, False, False)) == version.chunks
+            return len(self.engine.retrieve(_point_ids(version), False, False)) == version.chunks
 
     def names(self) -> Iterator[tuple[str, str, int]]:
         """(document id, content hash, number) of every chunk, in the engine's order."""
@@ -292,6 +286,10 @@ class Shard:
 
 def _point_id(document_id: str, content_hash: str, number: int) -> str:
     return str(uuid.uuid5(_NAMESPACE, f"{content_hash}#{number}#{document_id}"))
+
+
+def _point_ids(version: Version) -> list[Any]:
+    return [_point_id(version.document_id, version.content_hash, number) for number in range(version.chunks)]
 
 
 def _sparse(weights: TermWeights) -> qdrant.SparseVector:
