@@ -1,10 +1,11 @@
 """What indexing costs per document and what a search takes, as the corpus grows from a thousand to a million.
 
-One index grows; at each size the cost of the documents added since the last one is divided by their number: storing
-them, their words, the catalogue, and the engine's work of putting them in order, all but embedding, which costs the
-same for each. Then it is searched by meaning, by words and by both, with and without a filter that 1 % fit; recall is
-against an exact search of the same engine. Prints a table, writes ``benchmarks/results/growth.json`` and draws
-``growth.png``. Vectors are those of ``vectors.py``.
+One index grows; at each size the cost of the documents added since the last one, in one run, is divided by their
+number: storing them, their words, the catalogue, and the engine's work of putting them in order, all but embedding,
+which costs the same for each. A graph is built once there are more than 50,000. The memory is the most that the process
+had up to then, and what of it is its own and not of files. Then the index is searched by meaning, by words and by both,
+with and without a filter that 1 % fit; recall is against an exact search of the same engine. Prints a table, writes
+``benchmarks/results/growth.json`` and draws ``growth.png``. Vectors are those of ``vectors.py``.
 
 Run: ``python benchmarks/growth.py --data folder --embedded folder``
 """
@@ -14,9 +15,13 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import resource
 import shutil
 import statistics
+import subprocess
+import sys
 from collections.abc import Callable
+from itertools import chain
 from pathlib import Path
 from time import perf_counter, process_time
 from typing import Any
@@ -34,6 +39,34 @@ SIZES = (1_000, 10_000, 100_000, 1_000_000)
 QUERIES = 200
 TOP = 10
 NARROW = "part == 7"
+
+
+class OwnMemory:
+    """The most memory that the process has of its own, files that it maps left out, looked at twice a second."""
+
+    def __enter__(self) -> OwnMemory:
+        self.peak_mb = 0.0
+        self._watch = subprocess.Popen(
+            [sys.executable, "-c", _WATCH, str(os.getpid())], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        )
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        said, _ = self._watch.communicate("\n")
+        self.peak_mb = float(said)
+
+
+# in a process of its own: the engine holds the interpreter's lock while it builds the graph
+_WATCH = """
+import re, select, sys
+peak = 0
+while True:
+    status = open(f"/proc/{sys.argv[1]}/status").read()
+    peak = max(peak, int(re.search(r"RssAnon:\\s+(\\d+)", status)[1]))
+    if select.select([sys.stdin], [], [], 0.5)[0]:
+        break
+print(peak / 1024)
+"""
 
 
 def median_ms(search: Callable[[int], object]) -> float:
@@ -134,14 +167,16 @@ def main() -> None:
     with LocalIndex.create(args.work, Precomputed()) as index:
         for size in (size for size in SIZES if size <= args.most):
             started, used = perf_counter(), process_time()
-            for first, block in blocks(vectors, before, size):
-                index.add_encoded(documents(block, first))
-            index.optimise()
+            parts = (documents(block, first) for first, block in blocks(vectors, before, size))
+            with OwnMemory() as memory:
+                index.add_encoded(chain.from_iterable(parts))
             new = size - before
             row = {
                 "documents": size,
                 "cpu_us_per_document": round(1e6 * (process_time() - used) / new),
                 "wall_us_per_document": round(1e6 * (perf_counter() - started) / new),
+                "peak_rss_mb": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024),
+                "peak_own_mb": round(memory.peak_mb),
                 "disk_mb": round(index.bytes_on_disk() / 2**20),
                 **measure(index, queries[:QUERIES]),
             }

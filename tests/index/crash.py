@@ -30,6 +30,7 @@ from bicross.index import adding, check, disk, export, local, shard
 
 DOCUMENTS = 150
 WIDTH = 16
+GATHERED = 50
 PHASES = {"open": 0.03, "upsert": 0.2, "delete": 0.02, "optimise": 0.03}  # and for how many seconds they last, about
 
 
@@ -87,7 +88,7 @@ def removed(number: int) -> list[str]:
 
 
 def opened(folder: Path) -> LocalIndex:
-    adding.BATCH_CHUNKS, local.BATCH_DELETED, shard.EXACT_UP_TO = 32, 5, 100
+    adding.BATCH_CHUNKS, local.BATCH_DELETED, local.GATHERED, shard.EXACT_UP_TO = 32, 5, GATHERED, 100
     encoder: Any = WordEncoder()
     path = folder / "index"
     return (LocalIndex.open if (path / "manifest.json").exists() else LocalIndex.create)(path, encoder)
@@ -219,6 +220,8 @@ def kill(folder: Path, kills: int, seed: int) -> None:
 
 def fill(folder: Path, reserve: str) -> None:
     """Add documents of much text until that fails; then make room, look at what is there, and add the rest."""
+    global GATHERED
+    GATHERED = 2_000
     wanted = 200
     ballast = folder / "ballast"
     ballast.write_bytes(bytes(4 * 2**20))

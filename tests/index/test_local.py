@@ -19,7 +19,7 @@ import pytest
 import bicross
 from bicross import BiEncoder, Document, LocalIndex
 from bicross.errors import CorpusError, DocumentError, FingerprintError, IndexLockedError, StorageError, UsageError
-from bicross.index import disk, shard
+from bicross.index import adding, check, disk, local, shard
 
 
 @pytest.fixture
@@ -62,6 +62,40 @@ def test_hnsw_takes_over_above_a_size(tmp_path: Path, bi_encoder: BiEncoder, mon
         exact = [{c.chunk.document_id for c in index.nearest(q.tolist(), 10)} for q in queries]
     recall = np.mean([len(a & e) / 10 for a, e in zip(approximate, exact, strict=True)])
     assert recall > 0.85
+
+
+def test_what_gathers_is_packed_and_the_graph_comes_when_there_is_enough(
+    tmp_path: Path, bi_encoder: BiEncoder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(shard, "EXACT_UP_TO", 400)
+    documents = [Document(f"{i}", f"note {i} about topic {i % 37} and place {i % 11}") for i in range(500)]
+    question = "note about topic 7"
+
+    def answers(index: LocalIndex) -> tuple[list[tuple[str, float]], list[float]]:
+        dense = index.search(question, mode="dense", top_k=20)
+        lexical = index.search(question, mode="lexical", top_k=20)  # many are equal, and only some come
+        return [(c.chunk.document_id, round(c.score, 3)) for c in dense], [round(c.score, 3) for c in lexical]
+
+    with LocalIndex.create(tmp_path / "whole", bi_encoder) as index:
+        index.add(documents[:300])
+        expected = answers(index)
+    monkeypatch.setattr(local, "GATHERED", 100)
+    monkeypatch.setattr(adding, "BATCH_CHUNKS", 50)
+    with LocalIndex.create(tmp_path / "packed", bi_encoder) as index:
+        index.add(documents[:300])
+        assert index.shard.engine.info().segments_count > 3
+        assert answers(index) == expected
+        assert index.stats().graph_vectors == 0
+        index.delete("7")
+        assert "7" not in {c.chunk.document_id for c in index.search("note 7", top_k=50)}
+        built: list[int] = []
+        index.add(documents, optimise=False)
+        index.optimise(building=built.append)
+        index.optimise(building=built.append)
+        assert built == [500], "the second time there was nothing to build"
+        assert index.shard.engine.info().segments_count <= 2
+        assert index.stats().graph_vectors == index.count().chunks == index.shard.count() == 500
+        assert check(index).whole
 
 
 def test_equal_scores_come_in_order_of_id(tmp_path: Path, bi_encoder: BiEncoder) -> None:

@@ -102,6 +102,7 @@ def index(
                 strict=strict,
                 committed=committed,
                 stop=stop,
+                building=lambda chunks: typer.echo(f"building the graph of {chunks:,} chunks …", err=True),
             )
         count = opened.count()
     _print(report, perf_counter() - started)

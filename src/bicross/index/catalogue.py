@@ -33,6 +33,8 @@ CREATE TABLE IF NOT EXISTS pending (
     hash_before TEXT NOT NULL, chunks_before INTEGER NOT NULL
 ) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS fields (name TEXT PRIMARY KEY, type TEXT NOT NULL) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS outside (chunks INTEGER NOT NULL);
+INSERT INTO outside SELECT (SELECT coalesce(sum(chunks), 0) FROM documents) WHERE NOT EXISTS (SELECT * FROM outside);
 """
 
 
@@ -123,6 +125,7 @@ class Catalogue:
     def settle(self) -> None:
         """Enter everything that was written down: the engine has it."""
         with self._transaction():
+            self._db.execute("UPDATE outside SET chunks = chunks + (SELECT coalesce(sum(chunks), 0) FROM pending)")
             self._db.execute("DELETE FROM documents WHERE id IN (SELECT id FROM pending WHERE chunks = 0)")
             self._db.execute(
                 "INSERT OR REPLACE INTO documents SELECT id, hash, chunks, digest, source FROM pending WHERE chunks > 0"
@@ -138,6 +141,16 @@ class Catalogue:
         """The same document was found in another file."""
         with self._transaction():
             self._db.execute("UPDATE documents SET source = ? WHERE id = ?", (source, document_id))
+
+    def outside(self) -> int:
+        """Chunks that were stored since the graph was built, those that are gone again included."""
+        row = self._one("SELECT chunks FROM outside")
+        return int(row[0]) if row else 0
+
+    def graph_built(self) -> None:
+        """Every chunk is in the graph."""
+        with self._transaction():
+            self._db.execute("UPDATE outside SET chunks = 0")
 
     # -- one run over files --------------------------------------------------------------------------------------
 

@@ -23,12 +23,17 @@ def check_room(path: Path, more: int) -> None:
     Raises:
         StorageError: Less is free than the write may need.
     """
-    free, needed = shutil.disk_usage(path).free, FREE_BYTES + more
-    if free < needed:
+    if not has_room(path, more):
+        free, needed = shutil.disk_usage(path).free, FREE_BYTES + more
         raise StorageError(
             f"{path}: the disk is nearly full ({free / 2**20:.0f} MiB free, {needed / 2**20:.0f} MiB needed to go on); "
             "what was committed before is safe; make room and run the same command again"
         )
+
+
+def has_room(path: Path, more: int) -> bool:
+    """Whether ``more`` bytes can be written without the disk coming near its end."""
+    return shutil.disk_usage(path).free >= FREE_BYTES + more
 
 
 def _allocated(stat: os.stat_result) -> int:

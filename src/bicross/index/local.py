@@ -19,7 +19,7 @@ from bicross.index import lock as locks
 from bicross.index import shard as shards
 from bicross.index.adding import Adding, AddReport
 from bicross.index.catalogue import Catalogue, Entry
-from bicross.index.disk import bytes_taken, check_room
+from bicross.index.disk import bytes_taken, check_room, has_room
 from bicross.index.embedder import Embedder
 from bicross.index.fields import MOST_INDEXED, FieldType, field_name, field_types, merged
 from bicross.index.filters import Condition, check_field, known_name, parse_filter
@@ -35,6 +35,9 @@ BATCH_ENCODED = 4096
 
 #: Documents that are deleted together.
 BATCH_DELETED = 1000
+
+#: Chunks that gather in memory before they are packed into a segment on disk.
+GATHERED = 100_000
 
 #: The most chunks that one search may ask for.
 MOST_CHUNKS = 1_000_000
@@ -57,7 +60,7 @@ class IndexStats:
     Attributes:
         documents, chunks: Stored.
         bytes: Taken on disk.
-        graph_vectors: Vectors in the HNSW graph; 0 while every search compares with all of them.
+        graph_vectors: Vectors in the HNSW graph, at least; 0 while every search compares with all of them.
         fields: Name and type of each metadata field.
     """
 
@@ -86,7 +89,7 @@ class LocalIndex:
         self._writing = threading.RLock()  # held by who changes documents
         self._switching = threading.Lock()  # held while the engine passes from one state to the next
         self._state = 0  # counts the states
-        self._unoptimised = 0  # chunks stored since the engine was last asked to put them in order
+        self._gathered = 0  # chunks stored by this process that are not packed yet
         self._fields: dict[str, FieldType] = dict(catalogue.fields())  # type: ignore[arg-type]
 
     # -- opening and closing -------------------------------------------------------------------------------------
@@ -152,7 +155,7 @@ class LocalIndex:
         manifest.check(embedder.name, replace(manifest.fingerprint, encoder=dict(embedder.identity), **given), path)
         lock = IndexLock(path)
         try:
-            shard = Shard.load(path)
+            shard = Shard.load(path, embedder.dimension)
             index = LocalIndex(path, manifest, embedder, Catalogue(path), shard, lock)
             index._recover()
         except BaseException:
@@ -181,7 +184,11 @@ class LocalIndex:
     # -- changing ------------------------------------------------------------------------------------------------
 
     def add(
-        self, documents: Iterable[Document], *, committed: Callable[[int], None] = lambda documents: None
+        self,
+        documents: Iterable[Document],
+        *,
+        committed: Callable[[int], None] = lambda documents: None,
+        optimise: bool = True,
     ) -> AddReport:
         """Chunk, embed and store documents, batch by batch; each batch is on disk before the next begins.
 
@@ -191,6 +198,7 @@ class LocalIndex:
         Args:
             documents: Any iterable; it is read as it goes.
             committed: Called after each batch with the number of documents that are safe since the last call.
+            optimise: End with ``optimise``. Without, what is new is found, but slower where it is much.
 
         Raises:
             DocumentError: From the iterable. What was committed before stays.
@@ -198,7 +206,8 @@ class LocalIndex:
         """
         with self._writing:
             report = Adding(self, committed).run(documents)
-            self.optimise()  # also when nothing is new: the last run may have been stopped before this
+            if optimise:
+                self.optimise()  # also when nothing is new: the last run may have been stopped before this
             return report
 
     def upsert(
@@ -267,10 +276,10 @@ class LocalIndex:
         check_room(self.path, 4 * (sum(d.vectors.nbytes for d in batch) + text_bytes))
         self._index_fields(batch)
         self._switch(batch, terms, [_entry(d, t) for d, t in zip(batch, terms, strict=True)])
-        self._unoptimised += sum(len(d.chunks) for d in batch)
-        # what is not in order yet is held in memory; each time a share of the whole, so that the work stays linear
-        if self._unoptimised > max(2 * shards.EXACT_UP_TO, self.shard.size() // 5):
-            self.optimise()
+        self._gathered += sum(len(d.chunks) for d in batch)
+        if self._gathered >= GATHERED:
+            check_room(self.path, self.bytes_on_disk() * self._gathered // self.shard.size())
+            self._rearrange(self.shard.put_aside)
 
     def _switch(self, batch: list[EncodedDocument], terms: list[list[TermWeights]], entries: list[Entry]) -> None:
         """Write down what will change, change it in the engine, and enter it: see ``catalogue.py``."""
@@ -322,15 +331,33 @@ class LocalIndex:
         if wider:
             self.catalogue.set_fields(dict(wider))
 
-    def optimise(self) -> None:
-        """Build the graph where the corpus has outgrown exact search, and drop from it what was deleted."""
+    def optimise(self, *, building: Callable[[int], None] = lambda chunks: None) -> None:
+        """Build the graph where the corpus has outgrown exact search, or extend it where many chunks are outside of it;
+        drop what was deleted. ``add`` ends with it.
+
+        Args:
+            building: Called before a graph is built, with the number of chunks: a million take minutes, in which the
+                engine lets no other thread of this process run.
+
+        Raises:
+            StorageError: There is no room for a second copy while the graph is built. Everything is stored and found,
+                if not as fast.
+        """
         with self._writing:
-            if self.shard.size() > shards.EXACT_UP_TO:
+            if self.catalogue.outside() > shards.EXACT_UP_TO:
                 check_room(self.path, self.bytes_on_disk())
-                with self._switching:
-                    self._state += 1
-                    self.shard.optimise()
-                self._unoptimised = 0
+                building(self.count().chunks)
+                self._rearrange(self.shard.build_graph)
+                self.catalogue.graph_built()
+            elif self.shard.size() > shards.EXACT_UP_TO and has_room(self.path, self.bytes_on_disk()):
+                self._rearrange(self.shard.tidy)
+
+    def _rearrange(self, change: Callable[[], None]) -> None:
+        """Let the engine arrange its chunks in another way, while no search reads them."""
+        with self._switching:
+            self._state += 1
+            change()
+        self._gathered = 0
 
     # -- searching -----------------------------------------------------------------------------------------------
 
@@ -431,9 +458,8 @@ class LocalIndex:
     def stats(self) -> IndexStats:
         """What the index holds."""
         count = self.count()
-        return IndexStats(
-            count.documents, count.chunks, self.bytes_on_disk(), self.shard.graph_vectors(), dict(self._fields)
-        )
+        in_graph = max(0, count.chunks - self.catalogue.outside())
+        return IndexStats(count.documents, count.chunks, self.bytes_on_disk(), in_graph, dict(self._fields))
 
     def bytes_on_disk(self) -> int:
         """Bytes that the index takes on disk."""

@@ -46,6 +46,7 @@ def refresh(
     strict: bool = False,
     committed: Callable[[int], None] = lambda documents: None,
     stop: Callable[[], bool] = lambda: False,
+    building: Callable[[int], None] = lambda chunks: None,
 ) -> RefreshReport:
     """Read files and folders into an index, see ``read_documents`` and ``LocalIndex.add``.
 
@@ -59,6 +60,7 @@ def refresh(
         strict: Stop at the first file or line that cannot be read.
         committed: Called after each batch with the number of documents that are safe since the last call.
         stop: Asked before each document; once it says True, the batch is finished and nothing further is read.
+        building: See ``LocalIndex.optimise``, with which a run ends that was not stopped.
 
     Raises:
         UsageError: A path does not exist, nothing can be read there, or ``prune`` with standard input.
@@ -94,8 +96,10 @@ def refresh(
 
     found = read_documents(paths, fields=fields or Fields(), ignore=ignore, failed=note)
     index.catalogue.start_seeing()
-    added = index.add(documents(), committed=committed)
+    added = index.add(documents(), committed=committed, optimise=False)
     removed = _prune(index, paths, spared) if prune and not stopped else 0
+    if not stopped:
+        index.optimise(building=building)
     return RefreshReport(added, removed, tuple(failures), failed, stopped)
 
 

@@ -34,6 +34,7 @@ _SCAN = 50_000
 FOLDER = "shard"
 
 _DENSE, _LEXICAL = "dense", "lexical"
+_LINKS = 16
 _NAMESPACE = uuid.UUID("7d0c5a4e-2f0b-5b53-9f0e-5c5b8a8e6f11")
 _PAGE = 1000
 
@@ -74,51 +75,28 @@ class Shard:
         CorpusError: The engine failed; its files are damaged.
     """
 
-    def __init__(self, path: Path, engine: qdrant.EdgeShard) -> None:
+    def __init__(self, path: Path, dimension: int, engine: qdrant.EdgeShard) -> None:
         self.path = path
+        self.dimension = dimension
         self.engine = engine
 
     @staticmethod
     def create(path: Path, dimension: int) -> Shard:
         """An empty shard in ``path / FOLDER``, which must not exist."""
-        config = qdrant.EdgeConfig(
-            vectors={
-                _DENSE: qdrant.EdgeVectorParams(
-                    size=dimension,
-                    distance=qdrant.Distance.Dot,
-                    datatype=qdrant.VectorStorageDatatype.Float16,
-                    memory=qdrant.Memory.Cold,  # read for the few that are scored again; the codes are in memory
-                )
-            },
-            sparse_vectors={
-                _LEXICAL: qdrant.EdgeSparseVectorParams(modifier=qdrant.Modifier.Idf, memory=qdrant.Memory.Cached)
-            },
-            hnsw_config=qdrant.HnswIndexConfig(
-                m=16, ef_construct=200, full_scan_threshold=_SCAN * dimension * 2 // 1024
-            ),
-            quantization_config=qdrant.TurboQuantQuantizationConfig(bits=qdrant.TurboQuantBitSize.Bits4),
-            optimizers=qdrant.EdgeOptimizersConfig(
-                indexing_threshold=EXACT_UP_TO * dimension * 2 // 1024,
-                default_segment_number=1,
-                max_segment_size=2**31,
-            ),
-            # every batch ends with flush(), so a log of it would be written for nothing and replayed at each start
-            wal_enabled=False,
-        )
         with engine_errors(path):
-            shard = qdrant.EdgeShard.create(str(path / FOLDER), config)
+            shard = qdrant.EdgeShard.create(str(path / FOLDER), _config(dimension))
             shard.update(qdrant.UpdateOperation.create_field_index("number", _SCHEMAS["integer"]))
             shard.flush()
-        return Shard(path, shard)
+        return Shard(path, dimension, shard)
 
     @staticmethod
-    def load(path: Path) -> Shard:
+    def load(path: Path, dimension: int) -> Shard:
         """The shard in ``path / FOLDER``."""
         if not (path / FOLDER).is_dir():
             raise CorpusError(f"{path}: damaged: its folder {FOLDER!r} is missing; {ANEW}")
         try:
             with engine_errors(path):
-                return Shard(path, qdrant.EdgeShard.load(str(path / FOLDER)))
+                return Shard(path, dimension, qdrant.EdgeShard.load(str(path / FOLDER), _config(dimension)))
         except CorpusError as error:
             raise CorpusError(f"{error}; its files are damaged: {ANEW}") from error
 
@@ -159,16 +137,36 @@ class Shard:
         with engine_errors(self.path):
             self.engine.flush()
 
-    def optimise(self) -> None:
-        """Build the graph where the corpus has outgrown exact search; drop what was deleted. Blocks this process."""
+    def tidy(self) -> None:
+        """Let go of what was deleted, where that is much. Blocks this process."""
         with engine_errors(self.path):
-            self.engine.flush()
-            if self.size() - self.graph_vectors() > EXACT_UP_TO:
-                # there is much to do, and opened anew the engine has let go of the pages that it wrote, a fifth of all
-                self.engine.close()
-                self.engine = qdrant.EdgeShard.load(str(self.path / FOLDER))
             self.engine.optimize()
             self.engine.flush()
+
+    def put_aside(self) -> None:
+        """Pack what was stored since the last time, which is held in memory, into a segment on disk, without a graph.
+
+        Such segments are searched by scanning their codes, until ``build_graph`` makes one of all.
+        """
+        with engine_errors(self.path):
+            try:
+                self._open(graph=False)
+                self.engine.optimize()
+                self.engine.flush()
+            finally:
+                self._open()
+
+    def build_graph(self) -> None:
+        """Make one segment with one graph of all chunks; a graph that is there is extended. Blocks this process."""
+        with engine_errors(self.path):
+            self._open()  # opened anew, the engine has let go of the pages that it wrote, a fifth of all
+            self.engine.optimize()
+            self.engine.flush()
+
+    def _open(self, *, graph: bool = True) -> None:
+        """Open the engine anew; what was not flushed may be lost."""
+        self.engine.close()
+        self.engine = qdrant.EdgeShard.load(str(self.path / FOLDER), _config(self.dimension, graph=graph))
 
     def index_field(self, name: str, kind: FieldType) -> None:
         """Index a metadata field as one of this type, in place of any other; one of mixed values has none."""
@@ -252,12 +250,6 @@ class Shard:
         with engine_errors(self.path):
             return int(self.engine.count(qdrant.CountRequest(exact=True)))
 
-    def graph_vectors(self) -> int:
-        """Vectors that the HNSW graph holds."""
-        with engine_errors(self.path):
-            info = self.engine.info()
-        return max(0, int(info.indexed_vectors_count) - int(info.points_count))  # the sparse vectors count, too
-
     def read(self, version: Version, *, vectors: bool = False) -> list[Stored]:
         """The chunks of a version that are there, in order."""
         with engine_errors(self.path):
@@ -282,6 +274,36 @@ class Shard:
                 yield payload["document_id"], payload["hash"], int(payload["number"])
             if offset is None:
                 return
+
+
+def _config(dimension: int, *, graph: bool = True) -> qdrant.EdgeConfig:
+    """How the engine keeps chunks; ``graph`` says what it makes of them when it is asked to optimise: one segment with
+    one graph, or a packed segment of those that have gathered, each time another.
+    """
+    return qdrant.EdgeConfig(
+        vectors={
+            _DENSE: qdrant.EdgeVectorParams(
+                size=dimension,
+                distance=qdrant.Distance.Dot,
+                datatype=qdrant.VectorStorageDatatype.Float16,
+                memory=qdrant.Memory.Cold,  # read for the few that are scored again; the codes are in memory
+            )
+        },
+        sparse_vectors={
+            _LEXICAL: qdrant.EdgeSparseVectorParams(modifier=qdrant.Modifier.Idf, memory=qdrant.Memory.Cached)
+        },
+        hnsw_config=qdrant.HnswIndexConfig(
+            m=_LINKS if graph else 0, ef_construct=200, full_scan_threshold=_SCAN * dimension * 2 // 1024
+        ),
+        quantization_config=qdrant.TurboQuantQuantizationConfig(bits=qdrant.TurboQuantBitSize.Bits4),
+        optimizers=qdrant.EdgeOptimizersConfig(
+            indexing_threshold=EXACT_UP_TO * dimension * 2 // 1024 if graph else 1,
+            default_segment_number=1 if graph else 2**16,
+            max_segment_size=2**31,
+        ),
+        # every batch ends with flush(), so a log of it would be written for nothing and replayed at each start
+        wal_enabled=False,
+    )
 
 
 def _point_id(document_id: str, content_hash: str, number: int) -> str:
