@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from bicross.index import LocalIndex, check, export, refresh
     from bicross.opening import create, import_export, open
     from bicross.planning import PairPlan, plan_pairs
-    from bicross.search import Hit, Searcher, SearchResult
+    from bicross.search import Comparison, Hit, Searcher, SearchResult, compare
 
 __version__ = "0.1.0"
 
@@ -22,6 +22,7 @@ _HOME = {
     "BicrossError": "errors",
     "Chunk": "documents",
     "CompactEmbeddings": "encoders",
+    "Comparison": "search",
     "CrossEncoder": "encoders",
     "Document": "documents",
     "Fields": "documents",
@@ -33,6 +34,7 @@ _HOME = {
     "Searcher": "search",
     "check": "index",
     "compact": "encoders",
+    "compare": "search",
     "create": "opening",
     "export": "index",
     "import_export": "opening",
@@ -48,6 +50,7 @@ __all__ = [
     "BicrossError",
     "Chunk",
     "CompactEmbeddings",
+    "Comparison",
     "CrossEncoder",
     "Document",
     "Fields",
@@ -59,6 +62,7 @@ __all__ = [
     "Searcher",
     "check",
     "compact",
+    "compare",
     "create",
     "export",
     "import_export",

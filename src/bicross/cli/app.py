@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 import bicross
-from bicross.cli import check, delete, get, index, info, models, quantise, score, search, transfer
+from bicross.cli import check, compare, delete, get, index, info, models, quantise, score, search, transfer
 from bicross.errors import BicrossError, UsageError
 
 app = typer.Typer(
@@ -20,6 +20,7 @@ app = typer.Typer(
 )
 app.command("index")(index.index)
 app.command("search")(search.search)
+app.command("compare")(compare.compare)
 app.command("get")(get.get)
 app.command("delete")(delete.delete)
 app.command("info")(info.info)

@@ -12,11 +12,15 @@ if TYPE_CHECKING:
     from bicross.search import Hit, SearchResult
 
 
-def print_result(result: SearchResult, explain: bool, console: Console | None = None) -> None:
+def console_for_results() -> Console:
+    """The terminal; or, for piped output, wide and plain."""
+    console = Console(highlight=False)
+    return console if console.is_terminal else Console(width=200, color_system=None, highlight=False, soft_wrap=True)
+
+
+def print_result(result: SearchResult, explain: bool) -> None:
     """The hits of one query; piped output is plain and keeps each hit's text on one line."""
-    console = console or Console()
-    if not console.is_terminal:
-        console = Console(width=200, color_system=None, highlight=False, soft_wrap=True)
+    console = console_for_results()
     if not result.hits:
         console.print("Nothing found.")
     for place, hit in enumerate(result.hits, start=1):

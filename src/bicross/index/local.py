@@ -451,6 +451,14 @@ class LocalIndex:
 
         return self._steady(read)
 
+    def every(self, condition: Condition | None = None) -> list[Candidate]:
+        """Every stored chunk of which the metadata fit, in no order, each with score 0; all of them in memory."""
+
+        def read() -> list[Candidate]:
+            return [Candidate(s.chunk, 0.0, s.truncated, s.metadata) for s in self.shard.every(condition)]
+
+        return self._steady(read)
+
     def count(self) -> IndexCount:
         """How many documents and chunks are stored."""
         return IndexCount(*self.catalogue.count())

@@ -245,10 +245,10 @@ class Shard:
         with engine_errors(self.path):
             return int(self.engine.info().points_count)
 
-    def count(self) -> int:
-        """Chunks, counted."""
+    def count(self, condition: Condition | None = None) -> int:
+        """Chunks, or those that fit, counted."""
         with engine_errors(self.path):
-            return int(self.engine.count(qdrant.CountRequest(exact=True)))
+            return int(self.engine.count(qdrant.CountRequest(exact=True, filter=_filter(condition))))
 
     def read(self, version: Version, *, vectors: bool = False) -> list[Stored]:
         """The chunks of a version that are there, in order."""
@@ -263,15 +263,23 @@ class Shard:
 
     def names(self) -> Iterator[tuple[str, str, int]]:
         """(document id, content hash, number) of every chunk, in the engine's order."""
-        fields: Any = ["document_id", "hash", "number"]
+        for record in self._scroll(["document_id", "hash", "number"], None):
+            payload = dict(record.payload or {})
+            yield payload["document_id"], payload["hash"], int(payload["number"])
+
+    def every(self, condition: Condition | None) -> Iterator[Stored]:
+        """Every chunk that fits, in the engine's order."""
+        return map(_stored, self._scroll(True, condition))
+
+    def _scroll(self, payload: Any, condition: Condition | None) -> Iterator[qdrant.Record]:
         offset: Any = None
         while True:
-            request = qdrant.ScrollRequest(offset=offset, limit=_PAGE, with_payload=fields, with_vector=False)
+            request = qdrant.ScrollRequest(
+                offset=offset, limit=_PAGE, filter=_filter(condition), with_payload=payload, with_vector=False
+            )
             with engine_errors(self.path):
                 records, offset = self.engine.scroll(request)
-            for record in records:
-                payload = dict(record.payload or {})
-                yield payload["document_id"], payload["hash"], int(payload["number"])
+            yield from records
             if offset is None:
                 return
 
