@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from bicross.errors import CorpusError, StorageError
+from bicross.index.records import Version
 
 FILE = "catalogue.db"
 
@@ -55,6 +56,11 @@ class Entry:
     chunks: int
     digest: str
     source: str = ""
+
+    @property
+    def version(self) -> Version:
+        """What the engine has of it."""
+        return Version(self.id, self.content_hash, self.chunks)
 
 
 class Catalogue:

@@ -10,8 +10,7 @@ import numpy as np
 from bicross.index.catalogue import Entry
 from bicross.index.lexical import TermWeights, document_weights
 from bicross.index.local import LocalIndex
-from bicross.index.records import EncodedDocument, Stored, digest
-from bicross.index.shard import Version
+from bicross.index.records import EncodedDocument, Stored, Version, digest
 
 #: Problems that a report names; more are counted.
 MOST_NAMED = 100
@@ -96,7 +95,7 @@ def check(
 
 
 def _problem(index: LocalIndex, entry: Entry) -> str | None:
-    items = index.shard.read(Version(entry.id, entry.content_hash, entry.chunks), vectors=True)
+    items = index.shard.read(entry.version, vectors=True)
     if len(items) != entry.chunks:
         return f"{entry.chunks - len(items)} of {entry.chunks} chunks are missing"
     language = index.manifest.fingerprint.lexical_language
@@ -119,7 +118,7 @@ def _equal(one: TermWeights, other: TermWeights) -> bool:
 
 def _mend(index: LocalIndex, entry: Entry) -> bool:
     """Embed a document anew from its stored text, if that is whole."""
-    items = index.shard.read(Version(entry.id, entry.content_hash, entry.chunks), vectors=True)
+    items = index.shard.read(entry.version, vectors=True)
     if not _text_is_whole(items, entry):
         return False
     embedder = index.embedder

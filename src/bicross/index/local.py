@@ -26,9 +26,9 @@ from bicross.index.filters import Condition, check_field, known_name, parse_filt
 from bicross.index.lexical import TermWeights, document_weights
 from bicross.index.lock import IndexLock
 from bicross.index.manifest import FILE, Fingerprint, Manifest, read_manifest, write_manifest
-from bicross.index.records import DTYPE, EncodedDocument, digest, payloads, stored
+from bicross.index.records import DTYPE, EncodedDocument, Version, digest, payloads, stored
 from bicross.index.retrieval import Candidate, Mode, Question, Retrieved, ask, check_mode, retrieve
-from bicross.index.shard import Shard, Version
+from bicross.index.shard import Shard
 
 #: Chunks that are committed together when they come with their vectors: a commit costs the disk the same for more.
 BATCH_ENCODED = 4096
@@ -311,9 +311,8 @@ class LocalIndex:
             return
         half = []
         for entry, hash_before, _ in pending:
-            version = Version(entry.id, entry.content_hash, entry.chunks)
-            if entry.chunks and not self.shard.has(version):
-                half.append(version if entry.content_hash != hash_before else Version(entry.id, "", 0))
+            if entry.chunks and not self.shard.has(entry.version):
+                half.append(entry.version if entry.content_hash != hash_before else Version(entry.id, "", 0))
         with self._switching:
             self._state += 1
             self.shard.remove(half)
@@ -445,8 +444,7 @@ class LocalIndex:
 
         def read() -> list[Candidate]:
             entry = self.catalogue.find(document_id)
-            version = Version(entry.id, entry.content_hash, entry.chunks) if entry else None
-            found = self.shard.read(version) if version else []
+            found = self.shard.read(entry.version) if entry else []
             return [Candidate(item.chunk, 0.0, item.truncated, item.metadata) for item in found]
 
         return self._steady(read)

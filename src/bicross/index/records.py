@@ -54,6 +54,15 @@ class Stored:
     terms: TermWeights | None = None
 
 
+@dataclass(frozen=True)
+class Version:
+    """A document with one content, and how many chunks it has."""
+
+    document_id: str
+    content_hash: str
+    chunks: int
+
+
 def payloads(document: EncodedDocument) -> list[dict[str, Any]]:
     """What is stored beside the vectors of each chunk."""
     # the engine's Python binding takes True for 1, so that filters find booleans only as words

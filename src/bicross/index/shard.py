@@ -5,7 +5,6 @@ from __future__ import annotations
 import uuid
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from datetime import date, timedelta
 from pathlib import Path
 from typing import Any
@@ -19,7 +18,7 @@ from bicross.index.catalogue import ANEW
 from bicross.index.fields import FieldType, is_date
 from bicross.index.filters import All, Compare, Condition, Either, Exists, In, Not
 from bicross.index.lexical import TermWeights
-from bicross.index.records import EncodedDocument, Stored, payloads, stored
+from bicross.index.records import EncodedDocument, Stored, Version, payloads, stored
 
 #: Up to this many chunks every search compares with all of them; above, HNSW finds the neighbours.
 EXACT_UP_TO = 50_000
@@ -56,15 +55,6 @@ _SCHEMAS: dict[FieldType, Any] = {
 
 #: Scores by point, best first.
 Found = dict[str, float]
-
-
-@dataclass(frozen=True)
-class Version:
-    """A document with one content, and how many chunks it has."""
-
-    document_id: str
-    content_hash: str
-    chunks: int
 
 
 class Shard:

@@ -22,7 +22,6 @@ from bicross.errors import CorpusError, StorageError, UsageError
 from bicross.index.local import LocalIndex
 from bicross.index.manifest import Manifest, manifest_of
 from bicross.index.records import EncodedDocument, chunk_id
-from bicross.index.shard import Version
 
 if TYPE_CHECKING:
     import pyarrow
@@ -131,7 +130,7 @@ def check_suffix(file: str | Path) -> Path:
 
 def _rows(index: LocalIndex) -> Iterator[Row]:
     for entry in index.catalogue.entries():
-        items = index.shard.read(Version(entry.id, entry.content_hash, entry.chunks), vectors=True)
+        items = index.shard.read(entry.version, vectors=True)
         if len(items) != entry.chunks:
             raise CorpusError(
                 f"{index.path}: chunks of {entry.id[:60]!r} are missing; type: bicross check {index.path}"
