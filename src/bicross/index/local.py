@@ -6,6 +6,7 @@ import shutil
 import threading
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
+from itertools import chain
 from pathlib import Path
 from types import TracebackType
 from typing import Any, TypeVar
@@ -23,10 +24,10 @@ from bicross.index.disk import bytes_taken, check_room, has_room
 from bicross.index.embedder import Embedder
 from bicross.index.fields import MOST_INDEXED, FieldType, field_name, field_types, merged
 from bicross.index.filters import Condition, check_field, known_name, parse_filter
-from bicross.index.lexical import TermWeights, document_weights
+from bicross.index.lexical import document_weights
 from bicross.index.lock import IndexLock
 from bicross.index.manifest import FILE, Fingerprint, Manifest, read_manifest, write_manifest
-from bicross.index.records import DTYPE, EncodedDocument, Version, digest, payloads, stored
+from bicross.index.records import DTYPE, EncodedDocument, Row, Version, digest, rows, stored
 from bicross.index.retrieval import Candidate, Mode, Question, Retrieved, ask, check_mode, retrieve
 from bicross.index.shard import Shard
 
@@ -232,10 +233,10 @@ class LocalIndex:
                     continue
                 batch[document_id] = replace(entry, chunks=0)
                 if len(batch) == BATCH_DELETED:
-                    self._switch([], [], list(batch.values()))
+                    self._switch(list(batch.values()))
                     batch = {}
             if batch:
-                self._switch([], [], list(batch.values()))
+                self._switch(list(batch.values()))
         return unknown
 
     def add_encoded(self, documents: Iterable[EncodedDocument]) -> int:
@@ -271,24 +272,24 @@ class LocalIndex:
     def store(self, batch: list[EncodedDocument]) -> None:
         """Commit one batch: every document of it is stored whole when this returns, in place of its older version."""
         language = self.manifest.fingerprint.lexical_language
-        terms = [[document_weights(chunk.embedded_text, language) for chunk in d.chunks] for d in batch]
         text_bytes = sum(4 * len(chunk.embedded_text) for d in batch for chunk in d.chunks)
         check_room(self.path, 4 * (sum(d.vectors.nbytes for d in batch) + text_bytes))
         self._index_fields(batch)
-        self._switch(batch, terms, [_entry(d, t) for d, t in zip(batch, terms, strict=True)])
+        chunks = [rows(d, [document_weights(chunk.embedded_text, language) for chunk in d.chunks]) for d in batch]
+        self._switch([_entry(d, c) for d, c in zip(batch, chunks, strict=True)], chain.from_iterable(chunks))
         self._gathered += sum(len(d.chunks) for d in batch)
         if self._gathered >= GATHERED:
             check_room(self.path, self.bytes_on_disk() * self._gathered // self.shard.size())
             self._rearrange(self.shard.put_aside)
 
-    def _switch(self, batch: list[EncodedDocument], terms: list[list[TermWeights]], entries: list[Entry]) -> None:
+    def _switch(self, entries: list[Entry], chunks: Iterable[Row] = ()) -> None:
         """Write down what will change, change it in the engine, and enter it: see ``catalogue.py``."""
         with self._writing:
             self._recover()  # of a batch that failed in this process
             self.catalogue.intend(entries)
             with self._switching:
                 self._state += 1
-                self.shard.put(batch, terms)
+                self.shard.put(chunks)
                 self.shard.flush()  # what is new must be safe before what is old goes
                 self._finish()
 
@@ -472,12 +473,10 @@ class LocalIndex:
         return bytes_taken(self.path)
 
 
-def _entry(document: EncodedDocument, terms: list[TermWeights]) -> Entry:
+def _entry(document: EncodedDocument, chunks: list[Row]) -> Entry:
     """What the catalogue keeps of a document."""
-    kept = document.vectors.astype(DTYPE).astype(np.float32)
-    rows = zip(payloads(document), kept, terms, strict=True)
-    chunks = [stored(payload, vector, weights) for payload, vector, weights in rows]
-    return Entry(document.id, document.content_hash, len(chunks), digest(chunks), document.source)
+    kept = [stored(payload, vector.astype(DTYPE).astype(np.float32), terms) for payload, vector, terms in chunks]
+    return Entry(document.id, document.content_hash, len(kept), digest(kept), document.source)
 
 
 def _check_vectors(document: EncodedDocument, dimension: int) -> None:

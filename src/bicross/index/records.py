@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import blake2b
 from typing import Any
@@ -16,6 +16,9 @@ from bicross.index.fields import field_values
 from bicross.index.lexical import TermWeights
 
 Vectors = npt.NDArray[np.float32]
+
+#: A chunk on its way to the engine: payload, vector (dimension,), weighted terms.
+Row = tuple[dict[str, Any], Vectors, TermWeights]
 
 #: How the engine keeps a vector: half the bytes of float32, with an error of a similarity below 1e-4.
 DTYPE = np.float16
@@ -63,7 +66,12 @@ class Version:
     chunks: int
 
 
-def payloads(document: EncodedDocument) -> list[dict[str, Any]]:
+def rows(document: EncodedDocument, terms: Iterable[TermWeights]) -> list[Row]:
+    """What the engine is given of each chunk."""
+    return list(zip(_payloads(document), document.vectors, terms, strict=True))
+
+
+def _payloads(document: EncodedDocument) -> list[dict[str, Any]]:
     """What is stored beside the vectors of each chunk."""
     # the engine's Python binding takes True for 1, so that filters find booleans only as words
     booleans: dict[str, list[str]] = {}

@@ -18,7 +18,7 @@ from bicross.index.catalogue import ANEW
 from bicross.index.fields import FieldType, is_date
 from bicross.index.filters import All, Compare, Condition, Either, Exists, In, Not
 from bicross.index.lexical import TermWeights
-from bicross.index.records import EncodedDocument, Stored, Version, payloads, stored
+from bicross.index.records import Row, Stored, Version, stored
 
 #: Up to this many chunks every search compares with all of them; above, HNSW finds the neighbours.
 EXACT_UP_TO = 50_000
@@ -97,17 +97,15 @@ class Shard:
 
     # -- changing ------------------------------------------------------------------------------------------------
 
-    def put(self, documents: Sequence[EncodedDocument], terms: Sequence[Sequence[TermWeights]]) -> None:
-        """Store the chunks of documents; those of the same version are overwritten. Up to 1,000 are one operation."""
+    def put(self, rows: Iterable[Row]) -> None:
+        """Store chunks; those of the same version are overwritten. Up to 1,000 are one operation."""
         points: list[qdrant.Point] = []
-        for document, weights in zip(documents, terms, strict=True):
-            rows = zip(payloads(document), document.vectors, weights, strict=True)
-            for number, (payload, vector, sparse) in enumerate(rows):
-                vectors = {_DENSE: vector.tolist(), _LEXICAL: _sparse(sparse)}
-                points.append(qdrant.Point(_point_id(document.id, document.content_hash, number), vectors, payload))
-                if len(points) == _PAGE:
-                    self._upsert(points)
-                    points = []
+        for payload, vector, terms in rows:
+            name = _point_id(payload["document_id"], payload["hash"], payload["number"])
+            points.append(qdrant.Point(name, {_DENSE: vector.tolist(), _LEXICAL: _sparse(terms)}, payload))
+            if len(points) == _PAGE:
+                self._upsert(points)
+                points = []
         self._upsert(points)
 
     def _upsert(self, points: list[qdrant.Point]) -> None:
