@@ -19,6 +19,7 @@ def check(
     """Verify counts and checksums, and the words against the vectors; exit code 1 when something is wrong."""
     from rich.console import Console
 
+    from bicross.cli.output import on_one_line
     from bicross.index import check
     from bicross.opening import open
 
@@ -42,7 +43,8 @@ def check(
         repaired = f", {report.repaired} put right" if repair else ""
         typer.echo(f"{report.documents} documents, {report.chunks} chunks: {report.found} problems{repaired}")
         if report.lost:
-            typer.echo(f"removed, because their text was damaged; index them again: {', '.join(report.lost[:20])}")
+            lost = ", ".join(map(on_one_line, report.lost[:20]))
+            typer.echo(f"removed, because their text was damaged; index them again: {lost}")
         elif report.found and not repair:
             typer.echo(f"to put them right type: bicross check {index} --repair")
     if not report.whole:

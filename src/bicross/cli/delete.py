@@ -14,6 +14,7 @@ def delete(
     document_ids: Annotated[list[str], typer.Argument(help="Ids of the documents.")],
 ) -> None:
     """Delete documents from an index; they are found no more, neither by meaning nor by words."""
+    from bicross.documents.document import short
     from bicross.opening import open
 
     with open(index) as opened:
@@ -22,6 +23,6 @@ def delete(
         count = opened.count()
     typer.echo(f"{len(wanted) - len(unknown)} deleted; {index}: {count.documents} documents in {count.chunks} chunks")
     for document_id in unknown:
-        typer.echo(f"bicross: {index}: no document with the id {document_id[:60]!r}", err=True)
+        typer.echo(f"bicross: {index}: no document with the id {short(document_id)}", err=True)
     if unknown:
         sys.exit(1)

@@ -16,13 +16,14 @@ def get(
 ) -> None:
     """Show the stored chunks of a document."""
     from bicross.cli.output import on_one_line
+    from bicross.documents.document import short
     from bicross.errors import DocumentError
     from bicross.opening import open
 
     with open(index) as opened:
         chunks = opened.get(document_id)
     if not chunks:
-        raise DocumentError(f"{index}: no document with the id {document_id[:60]!r}")
+        raise DocumentError(f"{index}: no document with the id {short(document_id)}")
     for found in chunks:
         chunk = found.chunk
         if as_json:

@@ -153,5 +153,6 @@ def _print(report: RefreshReport, seconds: float) -> None:
 
 
 def _few(ids: tuple[str, ...], number: int) -> str:
-    shown = [i if len(i) <= 60 and i.isprintable() else repr(i[:60]) for i in ids[:10]]
-    return ", ".join(shown) + (f" and {number - 10} more" if number > 10 else "")
+    from bicross.cli.output import on_one_line
+
+    return ", ".join(map(on_one_line, ids[:10])) + (f" and {number - 10} more" if number > 10 else "")

@@ -8,6 +8,8 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from bicross.documents.document import short
+
 if TYPE_CHECKING:
     from bicross.search import Hit, SearchResult
 
@@ -51,8 +53,8 @@ def _stages(hit: Hit) -> str:
 
 
 def on_one_line(name: str) -> str:
-    """An id as it is, or, where it would break the line or fill the screen, as Python writes its beginning."""
-    return name if name.isprintable() and len(name) <= 200 else repr(name[:200])
+    """An id as it is, or, where it would break the line or fill the screen, as messages show it."""
+    return name if name.isprintable() and len(name) <= 200 else short(name, 200)
 
 
 def cost_table(result: SearchResult) -> Table:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from bicross.documents.document import short
 from bicross.index.catalogue import Entry
 from bicross.index.lexical import TermWeights, document_weights
 from bicross.index.local import LocalIndex
@@ -78,14 +79,14 @@ def check(
             if repair and not mended:
                 index.delete(entry.id)
                 lost.append(entry.id)
-            note(f"document {entry.id[:60]!r}: {problem}", repair)
+            note(f"document {short(entry.id)}: {problem}", repair)
         checked(1)
     orphans: list[Version] = []
     for document_id, content_hash, number in index.shard.names():
         known = index.catalogue.find(document_id)
         if known is None or known.content_hash != content_hash or number >= known.chunks:
             orphans.append(Version(document_id, content_hash, number + 1))
-            note(f"chunk {number} of {document_id[:60]!r}: belongs to no stored document", repair)
+            note(f"chunk {number} of {short(document_id)}: belongs to no stored document", repair)
     if repair and orphans:
         index.shard.remove(orphans)
         index.shard.flush()

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
+from bicross.documents.document import short
 from bicross.errors import UsageError
 from bicross.index.fields import FieldType, field_path, is_date
 
@@ -133,7 +134,7 @@ def parse_filter(text: str, fields: Mapping[str, FieldType]) -> Condition:
         place = len(text) if ended else error.pos_in_stream or 0
         rest = text[place : place + 20] or "its end"
         raise UsageError(
-            f"the filter {_shown(text)} cannot be read at {rest!r} (character {place + 1}); "
+            f"the filter {short(text)} cannot be read at {rest!r} (character {place + 1}); "
             'write for example: year >= 2020 and lang == "en"'
         ) from None
     try:
@@ -211,9 +212,7 @@ def _literal(kind: str, text: str) -> Value:
     try:
         return str(json.loads(text, strict=False))
     except ValueError:
-        raise UsageError(
-            f"the text {_shown(text)} in a filter has a backslash that means nothing; write \\\\"
-        ) from None
+        raise UsageError(f"the text {short(text)} in a filter has a backslash that means nothing; write \\\\") from None
 
 
 def known_name(fields: Mapping[str, FieldType], name: str) -> str:
@@ -270,7 +269,3 @@ _PLURALS = {
     "date": "dates",
     "mixed": "values of several types",
 }
-
-
-def _shown(text: str) -> str:
-    return repr(text if len(text) <= 60 else text[:59] + "…")

@@ -14,6 +14,7 @@ from typing import Any, TypeVar
 import numpy as np
 
 from bicross.documents import Document
+from bicross.documents.document import short
 from bicross.errors import CorpusError, DocumentError, UsageError
 from bicross.index import catalogue as catalogues
 from bicross.index import lock as locks
@@ -483,10 +484,10 @@ def _check_vectors(document: EncodedDocument, dimension: int) -> None:
     shape = (len(document.chunks), dimension)
     if document.vectors.shape != shape:
         raise DocumentError(
-            f"document {document.id[:60]!r}: vectors of shape {document.vectors.shape}; this index needs {shape}"
+            f"document {short(document.id)}: vectors of shape {document.vectors.shape}; this index needs {shape}"
         )
     if not np.isfinite(document.vectors).all():
-        raise DocumentError(f"document {document.id[:60]!r}: a vector holds NaN or infinity; embed it again")
+        raise DocumentError(f"document {short(document.id)}: a vector holds NaN or infinity; embed it again")
 
 
 def _findable(model: str) -> str:

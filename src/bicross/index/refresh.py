@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from bicross.documents import Document, Failure, Fields, read_documents
+from bicross.documents.document import short
 from bicross.documents.files import printable
 from bicross.errors import DocumentError, UsageError
 from bicross.index.adding import AddReport
@@ -105,7 +106,7 @@ def refresh(
 
 def _clash(index: LocalIndex, document: Document) -> str | None:
     """Whose the id of a document is already: of one read before in this run, or of another file in the index."""
-    shown = repr(document.id[:60])
+    shown = short(document.id)
     before = index.catalogue.see(document.id, document.source)
     if before is not None:
         where = "this file" if before == document.source else printable(before)

@@ -18,6 +18,7 @@ from typing import IO, TYPE_CHECKING, Any
 import numpy as np
 
 from bicross.documents import Chunk
+from bicross.documents.document import short
 from bicross.errors import CorpusError, StorageError, UsageError
 from bicross.index.local import LocalIndex
 from bicross.index.manifest import Manifest, manifest_of
@@ -133,7 +134,7 @@ def _rows(index: LocalIndex) -> Iterator[Row]:
         items = index.shard.read(entry.version, vectors=True)
         if len(items) != entry.chunks:
             raise CorpusError(
-                f"{index.path}: chunks of {entry.id[:60]!r} are missing; type: bicross check {index.path}"
+                f"{index.path}: chunks of {short(entry.id)} are missing; type: bicross check {index.path}"
             )
         for item in items:
             yield {
@@ -163,7 +164,7 @@ def _document(rows: list[Row], file: Path) -> EncodedDocument:
     first = rows[0]
     document_id = first["document_id"]
     if [row["number"] for row in rows] != list(range(first["chunks"])):
-        raise CorpusError(f"{file}: damaged: {document_id[:60]!r} does not have its {first['chunks']} chunks in order")
+        raise CorpusError(f"{file}: damaged: {short(document_id)} does not have its {first['chunks']} chunks in order")
     chunks = [
         Chunk(chunk_id(document_id, r["number"]), document_id, r["text"], r["start"], r["end"], r["title"], r["page"])
         for r in rows
