@@ -14,7 +14,7 @@ from bicross.encoders.loading import DEFAULT_BI_ENCODER, find_model
 from bicross.errors import FingerprintError
 from bicross.index import EncodedDocument, LocalIndex, read_manifest
 from bicross.index.manifest import FILE
-from bicross.index.transfer import exported_manifest, read_export
+from bicross.index.transfer import read_export
 
 
 def open(
@@ -142,7 +142,7 @@ def import_export(
         CorpusError: The file was not exported by bicross, or is damaged. What was read before is stored.
         FingerprintError: The model on this machine, or the index, is another than the vectors were made with.
     """
-    manifest = exported_manifest(file)
+    manifest, documents = read_export(file)
     made = manifest.fingerprint
     precision = str(made.encoder.get("precision", "auto"))
     embedder = BiEncoder(
@@ -153,9 +153,9 @@ def import_export(
     make = LocalIndex.open if (Path(path) / FILE).is_file() else LocalIndex.create
     with make(path, embedder, **settings, language=made.lexical_language) as index:
 
-        def documents() -> Iterator[EncodedDocument]:
-            for document in read_export(file):
+        def counted() -> Iterator[EncodedDocument]:
+            for document in documents:
                 yield document
                 stored(1)
 
-        return index.add_encoded(documents())
+        return index.add_encoded(counted())

@@ -64,24 +64,25 @@ def export(index: LocalIndex, file: str | Path, *, written: Callable[[int], None
     return number
 
 
-def exported_manifest(file: str | Path) -> Manifest:
-    """Which model and settings the vectors of an exported file belong to.
+def read_export(file: str | Path) -> tuple[Manifest, Iterator[EncodedDocument]]:
+    """Which model and settings an exported file was made with, and its documents with their vectors, one at a time.
 
     Raises:
         UsageError: No such file, or another kind of file.
-        CorpusError: It was not exported by bicross, or by a newer one, or is damaged.
+        CorpusError: It was not exported by bicross, or by a newer one, or is damaged; the iterator names the document
+            whose row is.
     """
     file = check_suffix(file)
     if not file.is_file():
         raise UsageError(f"{file}: no such file")
     try:
-        stored = _header(file)
-        version = stored["export"]
+        header = _header(file)
+        version = header["export"]
         if version > FORMAT:
             raise CorpusError(
                 f"{file}: exported in format {version}, this bicross reads up to {FORMAT}; upgrade bicross"
             )
-        return manifest_of(stored)
+        return manifest_of(header), _documents(file, int(header["chunks"]))
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise CorpusError(
             f"{file}: not an export of bicross, or damaged ({type(error).__name__}: {str(error)[:80]}); "
@@ -89,13 +90,7 @@ def exported_manifest(file: str | Path) -> Manifest:
         ) from None
 
 
-def read_export(file: str | Path) -> Iterator[EncodedDocument]:
-    """The documents of an exported file, with their vectors, one at a time.
-
-    Raises:
-        CorpusError: A row is damaged; the message names its document.
-    """
-    file = check_suffix(file)
+def _documents(file: Path, number: int) -> Iterator[EncodedDocument]:
     rows = _read_parquet(file) if file.suffix == ".parquet" else _read_lines(file)
     read = 0
     try:
@@ -103,8 +98,8 @@ def read_export(file: str | Path) -> Iterator[EncodedDocument]:
             document = _document(list(chunks), file)
             read += len(document.chunks)
             yield document
-        if read != (there := _header(file)["chunks"]):
-            raise CorpusError(f"{file}: damaged: it has {read} of its {there} chunks; export it again")
+        if read != number:
+            raise CorpusError(f"{file}: damaged: it has {read} of its {number} chunks; export it again")
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise CorpusError(f"{file}: damaged ({type(error).__name__}: {str(error)[:80]}); export it again") from error
 
