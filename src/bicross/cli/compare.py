@@ -25,7 +25,7 @@ def compare(
         typer.Option(
             "--every-document/--no-every-document",
             help="The cross-encoder alone reads every chunk, however long it takes; or never, and the cost is a "
-            "forecast. [default: where it takes ten seconds at most]",
+            "forecast (default: it does where it takes ten seconds at most).",
         ),
     ] = None,
     cross_encoder: Annotated[
