@@ -9,7 +9,7 @@ TORCH ?= torch==2.13.0
 export TOKENIZERS_PARALLELISM ?= true
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint format bench million train clean
+.PHONY: help demo test lint format bench guide million train clean
 
 help: ## What can be made
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
@@ -63,6 +63,9 @@ bench: $(VENV)-bench/.installed ## Side by side with other libraries; DATA=folde
 	$(if $(DATA),$(VENV)-bench/bin/python benchmarks/int8.py --data $(DATA),@echo "answers in int8: give DATA=folder with BEIR collections")
 	$(if $(DATA),$(VENV)-bench/bin/python benchmarks/quality.py --data $(DATA),@echo "quality: give DATA=folder with BEIR collections")
 	$(if $(DATA),$(VENV)-bench/bin/python benchmarks/retrieval.py --data $(DATA),@echo "first stage: give DATA=folder with BEIR collections")
+
+guide: $(VENV)-bench/.installed ## The numbers of docs/which-encoder.md, half an hour; DATA=folder with BEIR collections
+	$(VENV)-bench/bin/python benchmarks/guide.py --data $(DATA)
 
 million: $(VENV)-bench/.installed ## A million vectors beside hnswlib, faiss and LanceDB, filters, growth; two hours; DATA=folder with corpora
 	$(VENV)-bench/bin/python benchmarks/index.py --data $(DATA)

@@ -1,0 +1,234 @@
+"""Fills ``docs/which-encoder.md`` with the numbers of ``results/quality.json`` and ``results/guide.json``: what stands
+between ``<!--=name-->`` and ``<!--/-->``.
+
+Run: ``python benchmarks/page.py``; ``guide.py`` does it, too, once it has measured.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+RESULTS = Path(__file__).parent / "results"
+PAGE = Path(__file__).parent.parent / "docs" / "which-encoder.md"
+
+WAYS = {
+    "lexical": "words",
+    "dense": "bi-encoder",
+    "hybrid": "both fused",
+    "two_stages": "two stages",
+    "cross_encoder": "cross-encoder alone",
+}
+#: The systems of quality.json that the page shows, in its order.
+JUDGED = {
+    "lexical": "words",
+    "dense": "bi-encoder",
+    "hybrid": "both fused",
+    "cross-encoder alone": "cross-encoder alone, 50",
+    "cross-encoder@100": "cross-encoder alone, 100",
+    "two stages": "two stages, 50",
+    "rerank@50": "two stages, 50",
+    "rerank@100": "two stages, 100",
+}
+COLLECTIONS = {
+    "scifact": "SciFact",
+    "nfcorpus": "NFCorpus",
+    "cranfield": "Cranfield",
+    "vaswani": "Vaswani",
+    "msmarco-v1-dl19-pool": "MS MARCO DL19 pool",
+    "wikiqa-tok": "WikiQA",
+    "cosqa": "CoSQA",
+    "cmrc2018-dev-zh": "CMRC 2018 (Chinese)",
+    "fire2017-irled": "FIRE 2017 (court judgements)",
+}
+
+#: Said on the page where other work was going on while the times were taken.
+BUSY = " **The machine was busy meanwhile (load {}): all times on this page are too long.**"
+
+Table = list[list[str]]
+
+
+def duration(seconds: float) -> str:
+    """Two digits that count, in a unit that people think in.
+
+    >>> [duration(x) for x in (0.0042, 1.26, 75, 9000, 300_000, 9e7)]
+    ['4.2 ms', '1.3 s', '75 s', '2.5 hours', '3.5 days', '2.9 years']
+    """
+    for unit, size, until in (("ms", 1e-3, 1), ("s", 1, 120), ("minutes", 60, 7200), ("hours", 3600, 172_800)):
+        if seconds < until:
+            return f"{_digits(seconds / size)} {unit}"
+    days = seconds / 86_400
+    return f"{_digits(days)} days" if days < 730 else f"{_digits(days / 365.25)} years"
+
+
+def _digits(number: float) -> str:
+    return f"{number:.1f}" if number < 10 else f"{number:,.0f}"
+
+
+def table(rows: Table) -> str:
+    """Markdown; the first row is the head. Best numbers of a row are not marked: that is for the text to say."""
+    head, *body = ["| " + " | ".join(row) + " |" for row in rows]
+    return "\n".join(["", "", head, "|" + "---|" * len(rows[0]), *body, "", ""])
+
+
+def collection(name: str) -> str:
+    folder, _, split = name.partition("/")
+    return COLLECTIONS.get(folder, folder) + (f" {split}" if split in ("dev", "test") else "")
+
+
+def ndcg(row: Mapping[str, Any]) -> dict[str, float]:
+    """nDCG@10 of each system on a set, from its row of the results."""
+    if "systems" in row:
+        return {system["name"]: system["measures"]["nDCG@10"]["mean"] for system in row["systems"]}
+    return dict(row["nDCG@10"])
+
+
+def values(judged: Sequence[Mapping[str, Any]], guide: Mapping[str, Any]) -> dict[str, str]:
+    """Each name on the page, and what stands there."""
+    ways, costs, pairs = guide["ways"], guide["ways"]["costs"], guide["all_pairs"]
+    everything = guide["everything"]
+    chinese = next(ndcg(row) for row in judged if row["set"].startswith("cmrc2018"))
+    per_pair = costs["two_stages"]["milliseconds"] - costs["hybrid"]["milliseconds"]
+    per_pair /= costs["two_stages"]["pairs"]
+    by_texts = {row["texts"]: row for row in pairs["rows"]}
+
+    def spent(way: str) -> str:
+        return duration(costs[way]["milliseconds"] / 1e3)
+
+    return {
+        "quality": _quality_table(judged),
+        "costs": table(
+            [
+                ["a query", "time", "tokens", "texts embedded", "pairs scored", "embedded ahead"],
+                *(
+                    [
+                        WAYS[way] + (" (forecast)" if way == "cross_encoder" else ""),
+                        spent(way),
+                        *(f"{cost[n]:,.0f}" for n in ("tokens", "encodings", "pairs", "ahead")),
+                    ]
+                    for way, cost in costs.items()
+                ),
+            ]
+        ),
+        "costs_set": collection(ways["set"]),
+        "costs_queries": f"{ways['queries']}",
+        "costs_chunks": f"{ways['chunks']:,}",
+        "candidates": f"{ways['candidates']}",
+        "busy": BUSY.format(load) if (load := guide["about"]["load_before"]) > 1 else "",
+        "cores": f"{guide['about']['cores']}",
+        "precision": guide["about"]["precision"],
+        "first_stage_time": spent("hybrid"),
+        "two_stages_time": spent("two_stages"),
+        "alone_time": spent("cross_encoder"),
+        "per_pair": duration(per_pair / 1e3),
+        "two_hundred": duration((costs["hybrid"]["milliseconds"] + 200 * per_pair) / 1e3),
+        "batch": duration(10_000 * costs["two_stages"]["milliseconds"] / 1e3),
+        "within": f"{guide['crossover']['within_a_second']}",
+        "crossover": table(
+            [
+                ["chunks read", "time", "tokens a pair"],
+                *(
+                    [f"{row['pairs']}", duration(row["seconds"]), f"{row['tokens_per_pair']:.0f}"]
+                    for row in guide["crossover"]["measured"]
+                ),
+            ]
+        ),
+        "all_pairs": table(
+            [
+                ["texts", "pairs", "bi-encoder", "bi-encoder, then cross-encoder", "cross-encoder alone"],
+                *(
+                    [
+                        f"{row['texts']:,}",
+                        f"{row['pairs']:,}",
+                        *(duration(row[who]) for who in ("bi_encoder_s", "both_s", "cross_encoder_s")),
+                    ]
+                    for row in pairs["rows"]
+                ),
+            ]
+        ),
+        "neighbours": f"{pairs['neighbours']}",
+        "title_encodings": f"{pairs['encodings_per_s']:,.0f}",
+        "title_pairs": f"{pairs['pairs_per_s']:,.0f}",
+        "title_tokens": f"{pairs['tokens_per_pair']:.0f}",
+        "dedup_texts": "10,000",
+        "dedup_both": duration(by_texts[10_000]["both_s"]),
+        "dedup_alone": duration(by_texts[10_000]["cross_encoder_s"]),
+        "everything": table(
+            [
+                ["", *WAYS.values()],
+                ["nDCG@10", *(f"{everything['nDCG@10'][way]:.3f}" for way in WAYS)],
+                ["time a query", *(duration(everything["milliseconds"][way] / 1e3) for way in WAYS)],
+            ]
+        ),
+        "everything_set": collection(everything["set"]),
+        "everything_chunks": f"{everything['chunks']:,}",
+        "everything_queries": f"{everything['queries']}",
+        "chinese_words": f"{chinese['lexical']:.3f}",
+        "chinese_dense": f"{chinese['dense']:.3f}",
+    }
+
+
+def _quality_table(judged: Sequence[Mapping[str, Any]]) -> str:
+    scores = {row["set"]: ndcg(row) for row in judged}
+    systems = [name for name in JUDGED if any(name in of_set for of_set in scores.values())]
+    head = ["collection", "queries", *(JUDGED[name] for name in systems)]
+    return table(
+        [
+            head,
+            *(
+                [
+                    collection(row["set"]),
+                    f"{row['queries']:,}",
+                    *(f"{scores[row['set']][name]:.3f}" if name in scores[row["set"]] else "–" for name in systems),
+                ]
+                for row in judged
+            ),
+        ]
+    )
+
+
+def filled(page: str, shown: Mapping[str, str]) -> str:
+    """The page with every value in its place.
+
+    Raises:
+        SystemExit: The page names a value that there is not.
+    """
+    named = re.findall(r"<!--=(\w+)-->", page)
+    if unknown := sorted(set(named) - shown.keys()):
+        raise SystemExit(f"{PAGE}: nothing is measured for {', '.join(unknown)}")
+    return re.sub(
+        r"<!--=(\w+)-->.*?<!--/-->", lambda mark: f"<!--={mark[1]}-->{shown[mark[1]]}<!--/-->", page, flags=re.DOTALL
+    )
+
+
+def stored_values() -> dict[str, str]:
+    """What the page shows, from the results that are in the repository."""
+    return values(judged_sets(), json.loads((RESULTS / "guide.json").read_text()))
+
+
+def judged_sets() -> list[dict[str, Any]]:
+    """A row a collection."""
+    sets: list[dict[str, Any]] = json.loads((RESULTS / "quality.json").read_text())["sets"]
+    first_stage = RESULTS / "retrieval.json"
+    if not first_stage.is_file():
+        return sets
+    # the first stage is measured by itself: its systems, and its sets
+    rows = {row["set"]: row for row in sets}
+    for row in json.loads(first_stage.read_text()):
+        both = ndcg(row) | ndcg(rows.get(row["set"], {"nDCG@10": {}}))
+        both.pop("bi-encoder", None)
+        rows[row["set"]] = {**row, "nDCG@10": both}
+    return list(rows.values())
+
+
+def fill() -> None:
+    """Write the page anew."""
+    PAGE.write_text(filled(PAGE.read_text(encoding="utf-8"), stored_values()), encoding="utf-8")
+    print(f"{PAGE}: filled")
+
+
+if __name__ == "__main__":
+    fill()

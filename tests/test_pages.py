@@ -1,0 +1,80 @@
+"""What the documentation says is what was measured."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import re
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+PAGE = ROOT / "docs" / "which-encoder.md"
+RESULTS = ROOT / "benchmarks" / "results"
+
+
+@pytest.fixture(scope="module")
+def script() -> ModuleType:
+    spec = importlib.util.spec_from_file_location("page", ROOT / "benchmarks" / "page.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture(scope="module")
+def page() -> str:
+    return PAGE.read_text(encoding="utf-8")
+
+
+def shown(page: str, name: str) -> str:
+    (text, *others) = re.findall(rf"<!--={name}-->(.*?)<!--/-->", page, flags=re.DOTALL)
+    assert set(others) <= {text}
+    return text.strip()
+
+
+def cells(table: str) -> list[list[str]]:
+    return [[cell.strip() for cell in line.strip("|").split("|")] for line in table.splitlines()]
+
+
+def test_the_page_is_as_the_script_fills_it(script: ModuleType, page: str) -> None:
+    assert script.filled(page, script.stored_values()) == page
+
+
+def test_every_mark_is_closed_and_none_begins_a_line_of_text(page: str) -> None:
+    assert len(re.findall(r"<!--=\w+-->", page)) == page.count("<!--/-->") > 20
+    for line in page.splitlines():  # what follows a comment at the beginning of a line is not read as Markdown
+        assert re.fullmatch(r"<!--=\w+-->|<!--/-->|(?!<!--).*", line), line
+
+
+def test_the_tables_have_the_numbers_of_the_files(script: ModuleType, page: str) -> None:
+    """Read back without the code that wrote them."""
+    measured = json.loads((RESULTS / "guide.json").read_text())
+    _, _, *rows = cells(shown(page, "costs"))
+    for row, cost in zip(rows, measured["ways"]["costs"].values(), strict=True):
+        assert [float(cell.replace(",", "")) for cell in row[2:]] == pytest.approx(
+            [cost["tokens"], cost["encodings"], cost["pairs"], cost["ahead"]], abs=0.5
+        )
+    _, _, *rows = cells(shown(page, "all_pairs"))
+    for row, stored in zip(rows, measured["all_pairs"]["rows"], strict=True):
+        n = stored["texts"]
+        assert [int(cell.replace(",", "")) for cell in row[:2]] == [n, n * (n - 1) // 2]
+    _, _, ndcg, _ = cells(shown(page, "everything"))
+    assert [float(x) for x in ndcg[1:]] == pytest.approx(list(measured["everything"]["nDCG@10"].values()), abs=0.00051)
+    assert int(shown(page, "within")) == measured["crossover"]["within_a_second"]
+
+    head, _, *rows = cells(shown(page, "quality"))
+    for row, stored in zip(rows, script.judged_sets(), strict=True):
+        assert int(row[1].replace(",", "")) == stored["queries"]
+        of = {script.JUDGED[name]: value for name, value in script.ndcg(stored).items() if name in script.JUDGED}
+        numbers = {title: float(cell) for title, cell in zip(head[2:], row[2:], strict=True) if cell != "–"}
+        assert numbers == pytest.approx(of, abs=0.00051)
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [(0.0042, "4.2 ms"), (1.26, "1.3 s"), (75, "75 s"), (150, "2.5 minutes"), (9000, "2.5 hours"), (9e7, "2.9 years")],
+)
+def test_durations_are_in_a_unit_that_people_think_in(script: ModuleType, seconds: float, text: str) -> None:
+    assert script.duration(seconds) == text
