@@ -215,12 +215,11 @@ def judged_sets() -> list[dict[str, Any]]:
     first_stage = RESULTS / "retrieval.json"
     if not first_stage.is_file():
         return sets
-    # the first stage is measured by itself: its systems, and its sets
     rows = {row["set"]: row for row in sets}
-    for row in json.loads(first_stage.read_text()):
-        both = ndcg(row) | ndcg(rows.get(row["set"], {"nDCG@10": {}}))
-        both.pop("bi-encoder", None)
-        rows[row["set"]] = {**row, "nDCG@10": both}
+    for row in json.loads(first_stage.read_text()):  # sets of which the first stage was measured by itself
+        known = rows.get(row["set"], {"nDCG@10": {}})
+        if "dense" not in ndcg(known):
+            rows[row["set"]] = row | {"nDCG@10": ndcg(row) | ndcg(known)}
     return list(rows.values())
 
 
