@@ -200,16 +200,18 @@ def _search(
         progress("Loading the cross-encoder …")
         cross_encoder = CrossEncoder(cross_encoder, device=engine[0], precision=engine[1])
     searcher = Searcher(index, cross_encoder if isinstance(cross_encoder, CrossEncoder) else None)
+    calls = {system.call: system for system in systems}
     assert place.queries is not None
     for number, (query_id, text) in enumerate(wanted_queries(place.queries, set(judged.ids))):
         progress(f"Searching … query {number + 1} of {len(judged.ids)}")
         if number == 0:  # the first call of each compiles and loads what later ones find ready
-            for system in systems:
+            for system in calls.values():
                 system.search(searcher, text, depth, filter)
-        first = number % len(systems)  # in turns, so that none always finds warm what another one has read
-        for system in [*systems[first:], *systems[:first]]:
-            track = tracks[system.name]
-            result = system.search(searcher, text, depth, filter)
+        first = number % len(calls)  # in turns, so that none always finds warm what another one has read
+        ordered = [*calls.items()][first:] + [*calls.items()][:first]
+        results = {call: system.search(searcher, text, depth, filter) for call, system in ordered}
+        for system in systems:
+            track, result = tracks[system.name], results[system.call]
             if result.hits:
                 track.run[query_id] = system.ranking(result, depth)
             track.pairs.append(sum(stage.items for stage in result.stages if stage.stage == "rerank"))

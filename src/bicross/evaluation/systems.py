@@ -45,6 +45,11 @@ class System:
     candidates: int | None = None
     order: str = "final"
 
+    @property
+    def call(self) -> tuple[object, ...]:
+        """What tells one search from another: systems that only order otherwise share it, and its cost."""
+        return (self.candidates, *sorted(self.settings.items()))
+
     def search(self, searcher: Searcher, query: str, depth: int, filter: str | None) -> SearchResult:
         """Find the best ``depth`` documents, or as many as the candidates hold."""
         if self.candidates is None:
