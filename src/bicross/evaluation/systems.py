@@ -55,11 +55,10 @@ class System:
         if self.candidates is None:
             return Searcher(searcher.index).search(query, top_k=depth, filter=filter, **self.settings)
         # a searcher reads further pairs until it has top_k documents; here the number of pairs is what is compared
-        found = searcher.index.search(query, top_k=self.candidates, filter=filter, **self.settings)
+        found = searcher.index.search(query, top_k=self.candidates, filter=filter)
         documents = len({candidate.chunk.document_id for candidate in found})
-        return searcher.search(
-            query, top_k=max(1, documents), candidates=self.candidates, filter=filter, **self.settings
-        )
+        asked: dict[str, Any] = {"top_k": max(1, documents), **self.settings}
+        return searcher.search(query, candidates=self.candidates, filter=filter, **asked)
 
     def ranking(self, result: SearchResult, depth: int) -> Ranking:
         """The documents of a result in this system's order."""
