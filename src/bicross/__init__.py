@@ -9,6 +9,7 @@ if TYPE_CHECKING:
     from bicross.documents import Chunk, Document, Fields, read_documents
     from bicross.encoders import BiEncoder, CompactEmbeddings, CrossEncoder, Quantised, compact, quantise
     from bicross.errors import BicrossError
+    from bicross.evaluation import Evaluation, evaluate
     from bicross.index import LocalIndex, check, export, refresh
     from bicross.opening import create, import_export, open
     from bicross.planning import PairPlan, plan_pairs
@@ -25,6 +26,7 @@ _HOME = {
     "Comparison": "search",
     "CrossEncoder": "encoders",
     "Document": "documents",
+    "Evaluation": "evaluation",
     "Fields": "documents",
     "Hit": "search",
     "LocalIndex": "index",
@@ -36,6 +38,7 @@ _HOME = {
     "compact": "encoders",
     "compare": "search",
     "create": "opening",
+    "evaluate": "evaluation",
     "export": "index",
     "import_export": "opening",
     "open": "opening",
@@ -53,6 +56,7 @@ __all__ = [
     "Comparison",
     "CrossEncoder",
     "Document",
+    "Evaluation",
     "Fields",
     "Hit",
     "LocalIndex",
@@ -64,6 +68,7 @@ __all__ = [
     "compact",
     "compare",
     "create",
+    "evaluate",
     "export",
     "import_export",
     "open",
