@@ -1,6 +1,6 @@
 """Query to hits: retrieve candidates, rerank them, say what each stage cost."""
 
-from bicross.search.hit import Hit, SearchResult, StageCost
+from bicross.search.hit import Hit, Reading, SearchResult, StageCost
 from bicross.search.two_stage import Searcher
 
-__all__ = ["Hit", "SearchResult", "Searcher", "StageCost"]
+__all__ = ["Hit", "Reading", "SearchResult", "Searcher", "StageCost"]
