@@ -9,6 +9,7 @@ if TYPE_CHECKING:
     from bicross.documents import Chunk, Document, Fields, read_documents
     from bicross.encoders import BiEncoder, CompactEmbeddings, CrossEncoder, Quantised, compact, quantise
     from bicross.errors import BicrossError
+    from bicross.evaluation import Evaluation, evaluate
     from bicross.index import LocalIndex, check, export, refresh
     from bicross.opening import create, import_export, open
     from bicross.planning import PairPlan, plan_pairs
@@ -24,6 +25,7 @@ _HOME = {
     "CompactEmbeddings": "encoders",
     "CrossEncoder": "encoders",
     "Document": "documents",
+    "Evaluation": "evaluation",
     "Fields": "documents",
     "Hit": "search",
     "LocalIndex": "index",
@@ -34,6 +36,7 @@ _HOME = {
     "check": "index",
     "compact": "encoders",
     "create": "opening",
+    "evaluate": "evaluation",
     "export": "index",
     "import_export": "opening",
     "open": "opening",
@@ -50,6 +53,7 @@ __all__ = [
     "CompactEmbeddings",
     "CrossEncoder",
     "Document",
+    "Evaluation",
     "Fields",
     "Hit",
     "LocalIndex",
@@ -60,6 +64,7 @@ __all__ = [
     "check",
     "compact",
     "create",
+    "evaluate",
     "export",
     "import_export",
     "open",

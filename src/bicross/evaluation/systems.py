@@ -1,0 +1,85 @@
+"""The ways to search that can be compared, by name."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from bicross.errors import UsageError
+from bicross.evaluation.runs import Ranking
+from bicross.index.local import MOST_CHUNKS
+from bicross.search import Hit, Searcher, SearchResult
+
+#: Systems without a cross-encoder, and how each searches.
+FIRST_STAGE: Mapping[str, Mapping[str, Any]] = {
+    "dense": {"mode": "dense"},
+    "lexical": {"mode": "lexical"},
+    "hybrid": {"mode": "hybrid"},
+    "rrf": {"mode": "hybrid"},
+}
+
+#: Systems with a cross-encoder over N candidates of the default first stage (``rerank@50``), and how each searches.
+SECOND_STAGE: Mapping[str, Mapping[str, Any]] = {
+    "rerank": {},
+    "cross-encoder": {},
+}
+
+DEFAULT_SYSTEMS = ("dense", "lexical", "hybrid", "rerank@50")
+
+
+@dataclass(frozen=True)
+class System:
+    """One way to search.
+
+    Attributes:
+        name: As the user wrote it.
+        settings: What ``Searcher.search`` is given.
+        candidates: Chunks that the cross-encoder reads; None where there is none.
+        order: The stage whose ranks order the documents.
+    """
+
+    name: str
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    candidates: int | None = None
+    order: str = "final"
+
+    def search(self, searcher: Searcher, query: str, depth: int, filter: str | None) -> SearchResult:
+        """Find the best ``depth`` documents, or as many as the candidates hold."""
+        if self.candidates is None:
+            return Searcher(searcher.index).search(query, top_k=depth, filter=filter, **self.settings)
+        # a searcher reads further pairs until it has top_k documents; here the number of pairs is what is compared
+        found = searcher.index.search(query, top_k=self.candidates, filter=filter, **self.settings)
+        documents = len({candidate.chunk.document_id for candidate in found})
+        return searcher.search(
+            query, top_k=max(1, documents), candidates=self.candidates, filter=filter, **self.settings
+        )
+
+    def ranking(self, result: SearchResult, depth: int) -> Ranking:
+        """The documents of a result in this system's order."""
+        if self.order == "final":
+            hits = result.hits[:depth]
+            return Ranking.of((hit.document_id for hit in hits), (hit.score for hit in hits))
+
+        def rank(hit: Hit) -> int:
+            return hit.scores[self.order].rank
+
+        hits = sorted(result.hits, key=rank)[:depth]
+        return Ranking.of((hit.document_id for hit in hits), (hit.scores[self.order].score for hit in hits))
+
+
+def parse_system(name: str) -> System:
+    """The system of a name.
+
+    Raises:
+        UsageError: There is none of that name.
+    """
+    if name in FIRST_STAGE:
+        return System(name, FIRST_STAGE[name])
+    match = re.fullmatch(r"(.+)@(\d+)", name)
+    if match is None or match[1] not in SECOND_STAGE or not 1 <= int(match[2]) <= MOST_CHUNKS:
+        known = [*FIRST_STAGE, *(f"{kind}@N" for kind in SECOND_STAGE)]
+        raise UsageError(f"the system {name!r} is not known; choose {', '.join(known)}, where N candidates are read")
+    order = "cross_encoder" if match[1] == "cross-encoder" else "final"
+    return System(name, SECOND_STAGE[match[1]], int(match[2]), order)
