@@ -53,7 +53,12 @@ class System:
         found = searcher.index.search(query, top_k=self.candidates, filter=filter, **self.settings)
         documents = len({candidate.chunk.document_id for candidate in found})
         return searcher.search(
-            query, top_k=max(1, documents), candidates=self.candidates, filter=filter, **self.settings
+            query,
+            top_k=max(1, documents),
+            candidates=self.candidates,
+            filter=filter,
+            read_all=True,
+            **self.settings,
         )
 
     def ranking(self, result: SearchResult, depth: int) -> Ranking:
