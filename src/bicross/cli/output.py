@@ -9,6 +9,7 @@ from rich.table import Table
 from rich.text import Text
 
 if TYPE_CHECKING:
+    from bicross.index.retrieval import Weighing
     from bicross.search import Hit, SearchResult
 
 
@@ -25,6 +26,8 @@ def print_result(result: SearchResult, explain: bool, console: Console | None = 
         if explain:
             console.print(Text(f"    {_stages(hit)}", style="cyan"), soft_wrap=True)
     if explain:
+        if result.weighing and result.hits:
+            console.print(_weighing(result.weighing), soft_wrap=True)
         console.print(cost_table(result))
 
 
@@ -44,6 +47,15 @@ def _stages(hit: Hit) -> str:
     parts = [f"{stage} {s.score:.4f} (rank {s.rank})" for stage, s in hit.scores.items()]
     page = f", page {hit.page}" if hit.page else ""
     return f"{on_one_line(hit.chunk_id)} [{hit.start}:{hit.end}{page}]  " + ", ".join(parts)
+
+
+def _weighing(by: Weighing) -> str:
+    words, seen = by.lexical_weight, by.traits
+    parts = f"fused = {1 - words:.3f} * dense + {words:.3f} * lexical / {by.lexical_best:.4f}"
+    if not by.lexical_best:
+        parts = "fused = dense (no word of the query was found)"
+    gaps = f"dense gap {seen.dense_gap:.2f}, lexical gap {seen.lexical_gap:.2f}, spelled {seen.spelled:.2f}"
+    return f"{parts}  (fitted; {gaps})"
 
 
 def on_one_line(name: str) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -30,7 +31,14 @@ def search(
     ] = None,
     dense_weight: Annotated[
         float | None,
-        typer.Option("--dense-weight", help="Fuse weighted scores (0 to 1 for meaning) in place of reciprocal ranks."),
+        typer.Option("--dense-weight", help="Fuse weighted scores by this weight of the meaning, 0 to 1."),
+    ] = None,
+    fusion: Annotated[
+        Literal["fitted", "rrf"] | None,
+        typer.Option(
+            "--fusion",
+            help="Fuse by weights fitted on judged queries, or by reciprocal ranks (default: fitted where there are any).",
+        ),
     ] = None,
     model: Annotated[
         str | None, typer.Option("--model", help="Bi-encoder; only the one that the index was made with fits.")
@@ -73,6 +81,7 @@ def search(
                 mode=mode,
                 filter=filter,
                 dense_weight=dense_weight,
+                fusion=fusion,
             )
             if as_json:
                 _print_json(result, query_id, explain)
@@ -89,6 +98,7 @@ def _print_json(result: SearchResult, query_id: str | None, explain: bool) -> No
             record = {"query_id": query_id, **record}
         if explain:
             record["stages"] = [vars(stage) for stage in result.stages]
+            record["weighing"] = asdict(result.weighing) if result.weighing else None
         typer.echo(json.dumps(record, ensure_ascii=False))
 
 

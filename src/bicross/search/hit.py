@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+from bicross.index.retrieval import Weighing
+
 
 @dataclass(frozen=True)
 class StageScore:
@@ -25,7 +27,7 @@ class Hit:
         text: That chunk.
         score: What the hits are sorted by: the fused score of both stages, or the last stage's own.
         relevance: Calibrated probability between 0 and 1 that the document is relevant; None without a cross-encoder.
-        scores: Every stage's number and rank: ``dense``, ``lexical`` (only where the words were found) and, of both
+        scores: Every stage's number and rank: ``dense``, ``lexical`` (only where a word was found) and, of both
             together, ``fused``; after reranking ``cross_encoder`` and ``final``.
         truncated: Whether a model did not read the chunk, or the query, to its end.
         title, start, end: Title of the document; where the chunk stands in its text, in characters.
@@ -70,12 +72,21 @@ class StageCost:
 
 @dataclass(frozen=True)
 class SearchResult:
-    """Hits, best first, what each stage cost, and the order of the first stage alone (document ids)."""
+    """What a search found.
+
+    Attributes:
+        query: As it was asked.
+        hits: Best first.
+        stages: What each stage cost.
+        retrieved: The order of the first stage alone (document ids).
+        weighing: How the first stage weighed meaning and words; None unless by fitted numbers.
+    """
 
     query: str
     hits: list[Hit]
     stages: list[StageCost]
     retrieved: list[str]
+    weighing: Weighing | None = None
 
     @property
     def milliseconds(self) -> float:

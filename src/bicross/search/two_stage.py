@@ -13,7 +13,8 @@ from bicross.encoders.calibration import Fusion
 from bicross.errors import UsageError
 from bicross.index import Candidate, LocalIndex, Mode
 from bicross.index.local import MOST_CHUNKS
-from bicross.index.retrieval import check_mode
+from bicross.index.retrieval import Fusion as FirstFusion
+from bicross.index.retrieval import Weighing, check_mode
 from bicross.search.hit import Hit, SearchResult, StageCost, StageScore
 
 Retrieve = Callable[[int], list[Candidate]]
@@ -55,6 +56,7 @@ class Searcher:
         mode: Mode = "hybrid",
         filter: str | None = None,
         dense_weight: float | None = None,
+        fusion: FirstFusion | None = None,
     ) -> SearchResult:
         """The best documents for a query.
 
@@ -66,7 +68,7 @@ class Searcher:
                 no effect.
             mode: How the first stage finds them: by meaning (``dense``), by words (``lexical``) or both (``hybrid``).
             filter: Only documents whose metadata fit, see ``bicross.index.filters``.
-            dense_weight: See ``LocalIndex.search``.
+            dense_weight, fusion: See ``LocalIndex.search``.
 
         Returns:
             Hits, one a document with its best chunk (MaxP, Dai and Callan 2019); equal scores in order of id.
@@ -77,16 +79,19 @@ class Searcher:
         for name, value in (("top_k", top_k), ("candidates", candidates)):
             if not 1 <= value <= MOST_CHUNKS:
                 raise UsageError(f"{name} is {value}; it must be between 1 and {MOST_CHUNKS}")
-        check_mode(mode, dense_weight)
+        check_mode(mode, dense_weight, fusion)
         condition = self.index.condition(filter)
         started = perf_counter()
         question = self.index.ask(query, mode)
         stages = []
+        weighing: Weighing | None = None
         if mode != "lexical":
             stages.append(StageCost("embed query", 1e3 * (perf_counter() - started), question.tokens, 1))
 
         def retrieve(limit: int) -> list[Candidate]:
-            found = self.index.retrieve(question, limit, condition, dense_weight)
+            nonlocal weighing
+            found = self.index.retrieve(question, limit, condition, dense_weight, fusion)
+            weighing = found.weighing
             for stage, cost in (("retrieve dense", found.dense), ("retrieve lexical", found.lexical)):
                 if cost is not None:
                     stages.append(StageCost(stage, cost[0], 0, cost[1]))
@@ -96,15 +101,17 @@ class Searcher:
         order = list(dict.fromkeys(c.chunk.document_id for c in found))
         if self.cross_encoder and found:
             before = perf_counter()
-            hits, tokens = self._reranked(query, found, self.cross_encoder)
+            hits, tokens = self._reranked(query, found, self.cross_encoder, mode)
             stages.append(StageCost("rerank", 1e3 * (perf_counter() - before), tokens, len(found)))
         else:
-            hits = _best_of_each([(_hit(c, c.score, None, c.truncated), _first_scores(c)) for c in found])
+            hits = _best_of_each([(_hit(c, c.score, None, c.truncated), _first_scores(c, mode)) for c in found])
         if question.truncated:
             hits = [replace(hit, truncated=True) for hit in hits]
-        return SearchResult(query, hits[:top_k], _summed(stages), order)
+        return SearchResult(query, hits[:top_k], _summed(stages), order, weighing)
 
-    def _reranked(self, query: str, found: list[Candidate], cross_encoder: CrossEncoder) -> tuple[list[Hit], int]:
+    def _reranked(
+        self, query: str, found: list[Candidate], cross_encoder: CrossEncoder, mode: Mode
+    ) -> tuple[list[Hit], int]:
         scored = cross_encoder.score([(query, c.chunk.embedded_text) for c in found], show_progress=False)
         if self.fusion and found[0].dense is not None:
             final = self.fusion(scored.logits, np.array([c.dense for c in found], np.float32))
@@ -116,7 +123,7 @@ class Searcher:
             truncated = candidate.truncated or bool(scored.truncated[i])
             hit = _hit(candidate, float(final[i]), float(relevance[i]), truncated)
             scores = {"cross_encoder": float(scored.logits[i]), "final": float(final[i])}
-            hits.append((hit, _first_scores(candidate) | scores))
+            hits.append((hit, _first_scores(candidate, mode) | scores))
         hits.sort(key=lambda pair: (-pair[0].score, pair[0].document_id, pair[0].start))
         return _best_of_each(hits), scored.tokens
 
@@ -152,11 +159,11 @@ def _summed(stages: list[StageCost]) -> list[StageCost]:
     return list(costs.values())
 
 
-def _first_scores(candidate: Candidate) -> dict[str, float]:
+def _first_scores(candidate: Candidate, mode: Mode) -> dict[str, float]:
     """What the first stage has to say: each side's number, and the fused one where both were asked."""
     sides = {"dense": candidate.dense, "lexical": candidate.lexical}
     scores = {name: score for name, score in sides.items() if score is not None}
-    return scores if candidate.score in scores.values() else scores | {"fused": candidate.score}
+    return scores | {"fused": candidate.score} if mode == "hybrid" else scores
 
 
 def _best_of_each(hits: list[_Scored]) -> list[Hit]:
