@@ -37,7 +37,7 @@ def search(
         Literal["fitted", "rrf"] | None,
         typer.Option(
             "--fusion",
-            help="Fuse by weights fitted on judged queries, or by reciprocal ranks (default: fitted where there are any).",
+            help="Fuse by weights fitted on judged queries, or by reciprocal ranks (default: fitted where possible).",
         ),
     ] = None,
     model: Annotated[

@@ -1,7 +1,7 @@
-"""How much the words count beside the meaning in a hybrid search: five numbers, fitted on judged queries.
+"""How much the words count beside the meaning in a hybrid search: four numbers, fitted on judged queries.
 
-No fixed weight suits all queries: words decide where a name or a number is asked for, meaning where a question is put in
-words of its own. What tells them apart is how each side answers: a list whose first entries stand out has found
+No fixed weight suits all queries: words decide where a name or a number is asked for, meaning where a question is put
+in words of its own. What tells them apart is how each side answers: a list whose first entries stand out has found
 something, a flat one has not. So the weight of the words is a logistic function of a few such traits of the query, and
 the fused score is the convex combination of both scores by it (Bruch, Gai and Ingber, TOIS 2023,
 https://doi.org/10.1145/3596512), in which order and distance both count.
@@ -40,8 +40,8 @@ class Traits:
     """What a query's own answers tell about both sides; each between 0 and 1, whatever the scores' scale.
 
     Attributes:
-        spelled: Share of the query's letters and digits that the bi-encoder reads one by one: of a script that it has no
-            words for, nearly all.
+        spelled: Share of the query's letters and digits that the bi-encoder reads one by one: nearly all of them in a
+            script that it has no words for.
         dense_gap: How far the best similarity lies above the mean of its list, as a share of the best.
         lexical_gap: The same of BM25; chunks without a word of the query count 0.
     """
@@ -84,7 +84,7 @@ class FirstStage:
 
 
 def traits(spelled: float, dense: Mapping[str, float], lexical: Mapping[str, float], depth: int) -> Traits:
-    """The traits of a query by what each side found, best first; no more than ``depth`` chunks of each are looked at."""
+    """The traits of a query by what each side found, best first; at most ``depth`` chunks of each are looked at."""
     similarities, scores = (list(islice(side.values(), depth)) for side in (dense, lexical))
     # a list is short where few chunks have a word of the query; both are read as far down
     length = max(len(similarities), len(scores))

@@ -40,6 +40,5 @@ def convex_scores(dense: Mapping[str, float], lexical: Mapping[str, float], lexi
     ``dense`` has the score of every chunk; one that is not in ``lexical`` has no word of the query.
     """
     best = max(lexical.values(), default=0.0) or 1.0
-    return {
-        key: (1 - lexical_weight) * score + lexical_weight * lexical.get(key, 0.0) / best for key, score in dense.items()
-    }
+    words = lexical_weight / best
+    return {key: (1 - lexical_weight) * score + words * lexical.get(key, 0.0) for key, score in dense.items()}

@@ -22,8 +22,8 @@ from bicross.index.catalogue import Catalogue, Entry
 from bicross.index.disk import bytes_taken, check_room
 from bicross.index.embedder import Embedder
 from bicross.index.fields import MOST_INDEXED, FieldType, field_name, field_types, merged
-from bicross.index.first_stage import FirstStage, find_first_stage
 from bicross.index.filters import Condition, check_field, known_name, parse_filter
+from bicross.index.first_stage import FirstStage, find_first_stage
 from bicross.index.lexical import TermWeights, document_weights
 from bicross.index.lock import IndexLock
 from bicross.index.manifest import FILE, Fingerprint, Manifest, read_manifest, write_manifest

@@ -53,8 +53,8 @@ class Question:
 
     Attributes:
         text: As it was asked.
-        vectors: One, or of a query that is longer than the encoder reads one for each passage; None where only the words
-            are asked for. A chunk's similarity is that with the nearest of them.
+        vectors: One; of a query that is longer than the encoder reads one for each passage, and a chunk's similarity is
+            that with the nearest of them. None where only the words are asked for.
         terms: None where only the meaning is asked for.
         tokens: That the encoder read.
         truncated: Whether it left some out.
@@ -129,9 +129,7 @@ def ask(text: str, mode: Mode, embedder: Embedder, language: str) -> Question:
     passages, whole = cut(text, spans, embedder)
     encoded = embedder.encode(passages, embedder.query_prompt, "queries", False)
     truncated = not whole or bool(encoded.truncated.any())
-    return Question(
-        text, encoded.embeddings.tolist(), terms, encoded.tokens, truncated, spelled_share(text, spans)
-    )
+    return Question(text, encoded.embeddings.tolist(), terms, encoded.tokens, truncated, spelled_share(text, spans))
 
 
 def retrieve(

@@ -191,7 +191,7 @@ class Shard:
     def matching(
         self, query: TermWeights, limit: int, condition: Condition | None, among: Sequence[str] | None = None
     ) -> Found:
-        """The chunks with the highest BM25 that share a term with the query, best first; ``among`` as in ``nearest``."""
+        """The chunks with the highest BM25 that share a term with the query, best first; ``among``: see ``nearest``."""
         if not len(query.terms):
             return {}
         return self._query(qdrant.Query.Nearest(_sparse(query), _LEXICAL), limit, condition, None, among)

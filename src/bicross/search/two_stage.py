@@ -68,7 +68,8 @@ class Searcher:
                 no effect.
             mode: How the first stage finds them: by meaning (``dense``), by words (``lexical``) or both (``hybrid``).
             filter: Only documents whose metadata fit, see ``bicross.index.filters``.
-            dense_weight, fusion: See ``LocalIndex.search``.
+            dense_weight: See ``LocalIndex.search``.
+            fusion: See ``LocalIndex.search``.
 
         Returns:
             Hits, one a document with its best chunk (MaxP, Dai and Callan 2019); equal scores in order of id.

@@ -11,17 +11,17 @@ Run: ``python -m bicross.training.recipes.fit_first_stage --data DATA --indexes 
 from __future__ import annotations
 
 import argparse
+import csv
 import json
+from collections.abc import Iterable
 from dataclasses import asdict
 from hashlib import sha256
 from pathlib import Path
 
 from bicross.calibrating.first_stage import JudgedQuery, fit_first_stage, judged_query
 from bicross.documents import read_documents
-from bicross.encoders.loading import find_model, weights_sha256
-from bicross.index.first_stage import FirstStage
+from bicross.encoders.loading import DEFAULT_BI_ENCODER, find_model, weights_sha256
 from bicross.opening import open_or_create
-from bicross.training.recipes.prepare_reranker import Collection, read_beir
 
 #: Collection, split, and of how many of its queries; None for all.
 FITTED_ON: list[tuple[str, str, int | None]] = [
@@ -34,18 +34,27 @@ FITTED_ON: list[tuple[str, str, int | None]] = [
 LANGUAGES = {"cmrc2018-dev-zh": "zh"}
 
 
-def for_fitting(query_ids: list[str], number: int | None) -> list[str]:
-    """The first so many by the SHA-256 of their ids: a choice that depends on nothing else."""
-    return sorted(query_ids, key=lambda name: sha256(name.encode()).hexdigest())[:number]
+def for_fitting(collection: str, split: str, query_ids: Iterable[str]) -> set[str]:
+    """Which queries of a split the numbers are fitted on; a test takes the others.
+
+    The first so many by the SHA-256 of their ids: a choice that depends on nothing else.
+    """
+    number = {(name, part): number for name, part, number in FITTED_ON}.get((collection, split), 0)
+    return set(sorted(query_ids, key=lambda name: sha256(name.encode()).hexdigest())[:number])
 
 
-def judged(source: Collection, corpus: Path, indexes: Path, number: int | None) -> list[JudgedQuery]:
-    with open_or_create(indexes / source.name, language=LANGUAGES.get(source.name, "en")) as index:
-        index.add(read_documents([corpus]))
-        chosen = for_fitting(list(source.queries), number)
-        rows = [judged_query(index, source.queries[name], source.qrels[name]) for name in chosen]
+def judged(folder: Path, split: str, indexes: Path) -> list[JudgedQuery]:
+    qrels: dict[str, dict[str, int]] = {}
+    with (folder / "qrels" / f"{split}.tsv").open(encoding="utf-8") as lines:
+        for query_id, document_id, grade in list(csv.reader(lines, delimiter="\t"))[1:]:
+            qrels.setdefault(query_id, {})[document_id] = int(grade)
+    chosen = for_fitting(folder.name, split, qrels)
+    with open_or_create(indexes / folder.name, language=LANGUAGES.get(folder.name, "en")) as index:
+        index.add(read_documents([folder / "corpus.jsonl.gz"]))
+        queries = [query for query in read_documents([folder / "queries.jsonl"]) if query.id in chosen]
+        rows = [judged_query(index, query.text, qrels[query.id]) for query in queries]
     kept = [row for row in rows if row is not None]
-    print(f"{source.name}: {len(chosen)} queries, {len(kept)} that teach something", flush=True)
+    print(f"{folder.name}: {len(queries)} queries, {len(kept)} that teach something", flush=True)
     return kept
 
 
@@ -55,17 +64,8 @@ def main() -> None:
     parser.add_argument("--indexes", type=Path, required=True, help="where indexes of the collections are kept")
     parser.add_argument("--out", type=Path, default=Path(__file__).parents[2] / "models" / "first-stage.json")
     args = parser.parse_args()
-    collections = [
-        judged(
-            read_beir(args.data / "beir" / name, split, 1),
-            args.data / "beir" / name / "corpus.jsonl.gz",
-            args.indexes,
-            number,
-        )
-        for name, split, number in FITTED_ON
-    ]
-    numbers: FirstStage = fit_first_stage(collections)
-    fitted = {weights_sha256(find_model("all-MiniLM-L6-v2")): asdict(numbers)}
+    numbers = fit_first_stage([judged(args.data / "beir" / name, split, args.indexes) for name, split, _ in FITTED_ON])
+    fitted = {weights_sha256(find_model(DEFAULT_BI_ENCODER)): asdict(numbers)}
     args.out.write_text(json.dumps(fitted, indent=2) + "\n", encoding="utf-8")
     print(args.out.read_text(encoding="utf-8"))
 
