@@ -1,7 +1,6 @@
-"""Fit on judged queries what is stored beside a model or in an index: weights, relevance, when to stop reading."""
+"""Fit the few numbers of a search to judged queries of the user's own; needs no torch."""
 
-from bicross.calibrating.calibrate import Calibrated, calibrate
+from bicross.calibrating.calibrate import Calibrated, calibrate, keep
 from bicross.calibrating.fitting import Worth, fit_two_stages
-from bicross.calibrating.storing import store
 
-__all__ = ["Calibrated", "Worth", "calibrate", "fit_two_stages", "store"]
+__all__ = ["Calibrated", "Worth", "calibrate", "fit_two_stages", "keep"]

@@ -66,13 +66,19 @@ def fit_two_stages(pools: Sequence[Pool], before_sha256: str, cross_encoder_sha2
     return from_json(as_json(numbers))
 
 
-def cross_validated(pools: Sequence[Pool]) -> Worth:
-    """What fitted numbers are worth on queries that they were not fitted on: everything is fitted within the folds."""
+def cross_validated(folds: Sequence[Sequence[Pool]]) -> Worth:
+    """What fitted numbers are worth on queries that they were not fitted on: everything is fitted within the folds.
+
+    Args:
+        folds: For each fold all queries in the same order, as the first stage brings them that was fitted without the
+            fold. Every so-many-th query is in it.
+    """
     seen = []
-    for fold in range(FOLDS):
-        numbers = fit_two_stages([p for i, p in enumerate(pools) if i % FOLDS != fold], "")
+    for fold, pools in enumerate(folds):
+        fitted = fit_two_stages([p for i, p in enumerate(pools) if i % len(folds) != fold], "")
         seen += [
-            _seen(p, numbers.logit, numbers.evidence, numbers.calibration, numbers.stopping) for p in pools[fold::FOLDS]
+            _seen(p, fitted.logit, fitted.evidence, fitted.calibration, fitted.stopping)
+            for p in pools[fold :: len(folds)]
         ]
     return _worth(seen)
 

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
 import numpy.typing as npt
-
-from bicross.index.fusing import reciprocal_ranks
 
 Floats = npt.NDArray[np.float64]
 Integers = npt.NDArray[np.int64]
@@ -18,15 +16,13 @@ TOP = 10
 
 
 @dataclass(frozen=True)
-class JudgedQuery:
-    """All that both sides of the first stage found for a query, and what the cross-encoder says of it.
+class ReadQuery:
+    """The candidates that some first stages bring for a query, and what the cross-encoder says of them.
 
     Attributes:
         id: Of the query.
         documents: The document of each chunk, by chunk id.
-        dense: Dot product of every chunk with the query.
-        lexical: BM25 of the chunks that words found, best first.
-        by_dense: The chunks that the dense side found, best first.
+        scores: What each first stage, by its name, says of each of its candidates, the best first.
         logits: Of the chunks that the cross-encoder read.
         grades: Of the judged documents.
         weight: Of the query beside others.
@@ -34,26 +30,10 @@ class JudgedQuery:
 
     id: str
     documents: Mapping[str, str]
-    dense: Mapping[str, float]
-    lexical: Mapping[str, float]
-    by_dense: tuple[str, ...]
+    scores: Mapping[str, Mapping[str, float]]
     logits: Mapping[str, float]
     grades: Mapping[str, int]
     weight: float = 1.0
-
-
-#: How a first stage scores the chunks that it found: chunk id to score.
-Fuse = Callable[[JudgedQuery], Mapping[str, float]]
-
-
-def by_ranks(query: JudgedQuery) -> Mapping[str, float]:
-    """Reciprocal rank fusion."""
-    return reciprocal_ranks([{chunk: query.dense[chunk] for chunk in query.by_dense}, query.lexical])
-
-
-def by_meaning(query: JudgedQuery) -> Mapping[str, float]:
-    """The dense side alone."""
-    return {chunk: query.dense[chunk] for chunk in query.by_dense}
 
 
 @dataclass(frozen=True)
@@ -100,11 +80,10 @@ class Pool:
         return best, grades
 
 
-def pool(query: JudgedQuery, fuse: Fuse, depth: int) -> Pool:
+def pool(query: ReadQuery, first_stage: str, depth: int) -> Pool:
     """The best ``depth`` chunks by a first stage, of those that the cross-encoder read."""
-    scores = fuse(query)
-    read = [chunk for chunk in scores if chunk in query.logits]
-    best = sorted(read, key=lambda chunk: (-scores[chunk], query.documents[chunk], chunk))[:depth]
+    scores = query.scores[first_stage]
+    best = [chunk for chunk in scores if chunk in query.logits][:depth]
     numbers = {document: n for n, document in enumerate(sorted({query.documents[chunk] for chunk in best}))}
     return Pool(
         np.array([numbers[query.documents[chunk]] for chunk in best], np.int64),

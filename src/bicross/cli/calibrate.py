@@ -32,8 +32,7 @@ def calibrate(
     ] = "auto",
 ) -> None:
     """Fit both stages to an index and its judged queries: final score, relevance, when to stop reading."""
-    from bicross.calibrating import calibrate, store
-    from bicross.calibrating.calibrate import fitted_file
+    from bicross.calibrating import calibrate, keep
     from bicross.encoders import CrossEncoder
     from bicross.encoders.loading import DEFAULT_CROSS_ENCODER
     from bicross.encoders.progress import progress
@@ -50,7 +49,7 @@ def calibrate(
         with progress("Reading queries", len(asked), None) as advance:
             fitted = calibrate(opened, model, asked, judged.qrels, mode=mode, advance=advance)
         if not dry_run:
-            store(fitted_file(opened), fitted.numbers)
+            keep(opened, fitted)
     if as_json:
         from bicross.search.two_stages import as_json as plain
 
@@ -74,11 +73,17 @@ def _print(fitted: Calibrated, index: Path, *, written: bool) -> None:
         "top_calibration_error": "the same, of the ten best",
         "read": "candidates that are read",
     }
+    table.add_row("nDCG@10 of the first stage", f"{fitted.first_before:.4f}", f"{fitted.first_after:.4f}")
     for name, shown in names.items():
         values = [getattr(worth, name) for worth in (fitted.before, fitted.after)]
         table.add_row(shown, *(f"{value:.0%}" if name == "read" else f"{value:.4f}" for value in values))
     Console().print(table)
     numbers = fitted.numbers
+    if fitted.first_stage:
+        weighed = ", ".join(f"{name} {value:g}" for name, value in vars(fitted.first_stage).items())
+        typer.echo(f"first stage: {weighed}")
+    else:
+        typer.echo("first stage: as it was, no better one was found")
     typer.echo(f"final = {numbers.logit:.4g} × cross_encoder + {numbers.evidence:.4g} × first stage")
     typer.echo(f"relevance: {type(numbers.calibration).__name__}, better by log loss on held-out queries")
     typer.echo(

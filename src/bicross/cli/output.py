@@ -10,6 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 if TYPE_CHECKING:
+    from bicross.index.retrieval import Weighing
     from bicross.search import Hit, SearchResult
 
 
@@ -28,6 +29,8 @@ def print_result(result: SearchResult, explain: bool, console: Console | None = 
             if result.weights and "final" in hit.scores:
                 console.print(Text(f"    {_terms(hit, result.weights)}", style="cyan"), soft_wrap=True)
     if explain:
+        if result.weighing and result.hits:
+            console.print(_weighing(result.weighing), soft_wrap=True)
         console.print(cost_table(result))
     if result.reading and (explain or result.reading.stopped == "budget"):
         console.print(f"The cross-encoder {result.reading}.", soft_wrap=True)
@@ -55,6 +58,15 @@ def _terms(hit: Hit, weights: Mapping[str, float]) -> str:
     """The final score as the sum that it is."""
     terms = (f"{weight:.4g} × {stage} {hit.scores[stage].score:.4f}" for stage, weight in weights.items())
     return f"final {hit.score:.4f} = {' + '.join(terms)}"
+
+
+def _weighing(by: Weighing) -> str:
+    words, seen = by.lexical_weight, by.traits
+    parts = f"fused = {1 - words:.3f} * dense + {words:.3f} * lexical / {by.lexical_best:.4f}"
+    if not by.lexical_best:
+        parts = "fused = dense (no word of the query was found)"
+    gaps = f"dense gap {seen.dense_gap:.2f}, lexical gap {seen.lexical_gap:.2f}, spelled {seen.spelled:.2f}"
+    return f"{parts}  (fitted; {gaps})"
 
 
 def on_one_line(name: str) -> str:

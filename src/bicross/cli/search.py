@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -30,7 +31,14 @@ def search(
     ] = None,
     dense_weight: Annotated[
         float | None,
-        typer.Option("--dense-weight", help="Fuse weighted scores (0 to 1 for meaning) in place of reciprocal ranks."),
+        typer.Option("--dense-weight", help="Fuse weighted scores by this weight of the meaning, 0 to 1."),
+    ] = None,
+    fusion: Annotated[
+        Literal["fitted", "rrf"] | None,
+        typer.Option(
+            "--fusion",
+            help="Fuse by weights fitted on judged queries, or by reciprocal ranks (default: fitted where possible).",
+        ),
     ] = None,
     min_relevance: Annotated[
         float | None,
@@ -84,6 +92,7 @@ def search(
                 mode=mode,
                 filter=filter,
                 dense_weight=dense_weight,
+                fusion=fusion,
                 min_relevance=min_relevance,
                 budget_ms=budget_ms,
                 read_all=read_all,
@@ -105,6 +114,7 @@ def _print_json(result: SearchResult, query_id: str | None, explain: bool) -> No
             record["stages"] = [vars(stage) for stage in result.stages]
             record["weights"] = dict(result.weights)
             record["reading"] = result.reading and vars(result.reading)
+            record["weighing"] = asdict(result.weighing) if result.weighing else None
         typer.echo(json.dumps(record, ensure_ascii=False))
 
 

@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
+from bicross.index.retrieval import Weighing
+
 
 @dataclass(frozen=True)
 class StageScore:
@@ -28,7 +30,7 @@ class Hit:
             between the two.
         relevance: Calibrated probability between 0 and 1 that the document is relevant; None where no cross-encoder
             read it.
-        scores: Every stage's number and rank: ``dense``, ``lexical`` (only where the words were found) and, of both
+        scores: Every stage's number and rank: ``dense``, ``lexical`` (only where a word was found) and, of both
             together, ``fused``; after reranking ``cross_encoder`` and ``final``.
         truncated: Whether a model did not read the chunk, or the query, to its end.
         title, start, end: Title of the document; where the chunk stands in its text, in characters.
@@ -100,6 +102,7 @@ class SearchResult:
         reading: How far the cross-encoder got; None without one.
         weights: What the score of a hit is the sum of: the weight of each of its ``scores``; empty where it is one of
             them as it is.
+        weighing: How the first stage weighed meaning and words; None unless by fitted numbers.
     """
 
     query: str
@@ -108,6 +111,7 @@ class SearchResult:
     retrieved: list[str]
     reading: Reading | None = None
     weights: Mapping[str, float] = field(default_factory=dict)
+    weighing: Weighing | None = None
 
     @property
     def milliseconds(self) -> float:

@@ -15,7 +15,8 @@ from bicross.encoders.cross_encoder import Scored
 from bicross.errors import ModelError, UsageError
 from bicross.index import Candidate, LocalIndex, Mode
 from bicross.index.local import MOST_CHUNKS
-from bicross.index.retrieval import check_mode
+from bicross.index.retrieval import Fusion as FirstFusion
+from bicross.index.retrieval import Weighing, check_mode
 from bicross.search.hit import Hit, SearchResult, StageCost, StageScore
 from bicross.search.pace import Clock, Pace
 from bicross.search.reranking import first_batch, read_candidates, settled_by
@@ -53,14 +54,18 @@ class Searcher:
     def _cross_encoder_sha256(self) -> str:
         return self.cross_encoder.weights_sha256 if self.cross_encoder else ""
 
-    def two_stages(self, mode: Mode = "hybrid", dense_weight: float | None = None) -> TwoStages | None:
+    def two_stages(
+        self, mode: Mode = "hybrid", dense_weight: float | None = None, fusion: FirstFusion | None = None
+    ) -> TwoStages | None:
         """The numbers that join both stages in such a search; None where none were fitted for just this.
 
         Those of the index come before those of the model, see ``two_stages.py``.
         """
         if mode == "lexical" or dense_weight is not None:
             return None
-        stands_before = before(self.index.manifest.fingerprint.encoder, "dense" if mode == "dense" else "rrf")
+        first_stage = self.index.first_stage if mode == "hybrid" and fusion != "rrf" else None
+        name = "dense" if mode == "dense" else first_stage.sha256 if first_stage else "rrf"
+        stands_before = before(self.index.manifest.fingerprint.encoder, name)
         for numbers in self._of_index:
             if numbers.before_sha256 == stands_before and numbers.cross_encoder_sha256 == self._cross_encoder_sha256:
                 return numbers
@@ -89,6 +94,7 @@ class Searcher:
         mode: Mode = "hybrid",
         filter: str | None = None,
         dense_weight: float | None = None,
+        fusion: FirstFusion | None = None,
         min_relevance: float | None = None,
         budget_ms: float | None = None,
         read_all: bool = False,
@@ -103,6 +109,7 @@ class Searcher:
             mode: How the first stage finds them: by meaning (``dense``), by words (``lexical``) or both (``hybrid``).
             filter: Only documents whose metadata fit, see ``bicross.index.filters``.
             dense_weight: See ``LocalIndex.search``.
+            fusion: See ``LocalIndex.search``.
             min_relevance: Leave out hits whose relevance is less, or that were not read; there may be none left.
             budget_ms: Milliseconds that the call may take. The cross-encoder reads as far as it gets; what it did not
                 get to follows in the order of the first stage. ``reading`` of the result says how far it got. The first
@@ -118,7 +125,7 @@ class Searcher:
         for name, value in (("top_k", top_k), ("candidates", candidates)):
             if not 1 <= value <= MOST_CHUNKS:
                 raise UsageError(f"{name} is {value}; it must be between 1 and {MOST_CHUNKS}")
-        check_mode(mode, dense_weight)
+        check_mode(mode, dense_weight, fusion)
         self._check_reading(min_relevance, budget_ms, read_all)
         condition = self.index.condition(filter)
         if budget_ms is not None and not self.pace.known:
@@ -126,11 +133,14 @@ class Searcher:
         started = perf_counter()
         question = self.index.ask(query, mode)
         stages = []
+        weighing: Weighing | None = None
         if mode != "lexical":
             stages.append(StageCost("embed query", 1e3 * (perf_counter() - started), question.tokens, 1))
 
         def retrieve(limit: int) -> list[Candidate]:
-            found = self.index.retrieve(question, limit, condition, dense_weight)
+            nonlocal weighing
+            found = self.index.retrieve(question, limit, condition, dense_weight, fusion)
+            weighing = found.weighing
             for stage, cost in (("retrieve dense", found.dense), ("retrieve lexical", found.lexical)):
                 if cost is not None:
                     stages.append(StageCost(stage, cost[0], 0, cost[1]))
@@ -142,7 +152,7 @@ class Searcher:
         evidence = "fused" if mode == "hybrid" else mode
         if self.cross_encoder and found:
             begun = perf_counter()
-            numbers = self.two_stages(mode, dense_weight)
+            numbers = self.two_stages(mode, dense_weight, fusion)
             stopping = numbers.stopping if numbers and not read_all else None
             scored, reading = read_candidates(
                 query,
@@ -162,7 +172,7 @@ class Searcher:
             best = [replace(hit, truncated=True) for hit in best]
         if min_relevance is not None:
             best = [hit for hit in best if hit.relevance is not None and hit.relevance >= min_relevance]
-        return SearchResult(query, best, _summed(stages), order, reading, weights)
+        return SearchResult(query, best, _summed(stages), order, reading, weights, weighing)
 
     def _check_reading(self, min_relevance: float | None, budget_ms: float | None, read_all: bool) -> None:
         asked = {"min_relevance": min_relevance is not None, "budget_ms": budget_ms is not None, "read_all": read_all}

@@ -2,8 +2,8 @@
 
 On judged queries that neither training nor the tests see, the candidates of both sides of the first stage are read to
 depth 100: the queries that ``prepare_reranker`` kept out (``held_out.json``), the dev splits of WikiQA and CoSQA, and
-some of CMRC. Each collection weighs the same. Fitted are the relevance of the bare logit, and for hybrid and for dense
-search the numbers of ``bicross.search.two_stages``. The weights of the model are stored in fp16.
+some of CMRC. Each collection weighs the same. Fitted are the relevance of the bare logit, and for each way to
+find candidates the numbers of ``bicross.search.two_stages``. The weights of the model are stored in fp16.
 
 Run: ``python -m bicross.training.recipes.fit_reranker --data DATA --groups WORK --model RUN/final
 --indexes INDEXES --out FOLDER``; without ``--model`` what lies in FOLDER is fitted anew.
@@ -14,6 +14,7 @@ from __future__ import annotations
 import argparse
 import json
 import shutil
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -21,15 +22,15 @@ from typing import Any
 import numpy as np
 from safetensors.numpy import load_file, save_file
 
-from bicross.calibrating.calibrate import FIRST_STAGES
 from bicross.calibrating.fitting import fit_two_stages
-from bicross.calibrating.judging import find, read
-from bicross.calibrating.pools import JudgedQuery, pool
+from bicross.calibrating.judging import Way, name_of, read_query
+from bicross.calibrating.pools import ReadQuery, pool
 from bicross.calibrating.relevance import fit_calibration
 from bicross.calibrating.storing import store, update
 from bicross.documents import read_documents
 from bicross.encoders import CrossEncoder
 from bicross.encoders.calibration import FILE
+from bicross.index.first_stage import shipped
 from bicross.index.retrieval import DEPTH
 from bicross.opening import open_or_create
 from bicross.search.two_stages import before, calibration_json
@@ -41,6 +42,12 @@ CARRIED = ("tokenizer.json", "tokenizer_config.json", "special_tokens_map.json",
 #: Queries of collections that have no split for development: the first ones by id.
 COSQA_QUERIES = 200
 CMRC_QUERIES = 150
+
+
+def ways(encoder: Mapping[str, Any]) -> list[Way]:
+    """The first stages that numbers are fitted for, the default one first."""
+    fitted = shipped(encoder)
+    return [*([fitted] if fitted else []), "rrf", "dense"]
 
 
 def fitting_queries(data: Path, held_out: dict[str, list[str]]) -> list[Collection]:
@@ -63,26 +70,26 @@ def fitting_queries(data: Path, held_out: dict[str, list[str]]) -> list[Collecti
 
 def judged(
     source: Collection, corpus: Path, indexes: Path, model: CrossEncoder
-) -> tuple[list[JudgedQuery], dict[str, Any]]:
+) -> tuple[list[ReadQuery], dict[str, Any]]:
     """Every query of a collection with all logits that any fit needs, and the identity of the bi-encoder."""
     queries = []
     with open_or_create(indexes / source.name, language="zh" if source.name.endswith("-zh") else "en") as index:
         index.add(read_documents([corpus]))
         for query_id, text in source.queries.items():
-            found = find(index, query_id, text, source.qrels[query_id])
-            fuses = [fuse for fuse, _ in FIRST_STAGES.values()]
-            queries.append(replace(read(index, model, found, text, fuses, DEPTH), weight=1 / len(source.queries)))
+            found = read_query(index, model, query_id, text, source.qrels[query_id], ways(index.embedder.identity))
+            queries.append(replace(found, weight=1 / len(source.queries)))
         encoder = dict(index.manifest.fingerprint.encoder)
     print(f"  {source.name}: {len(queries)} queries", flush=True)
     return queries, encoder
 
 
-def fit(queries: list[JudgedQuery], encoder: dict[str, Any], file: Path) -> None:
+def fit(queries: list[ReadQuery], encoder: dict[str, Any], file: Path) -> None:
     """Fit everything and put it into the file, beside what else is in it."""
-    for name, (fuse, first_stage) in FIRST_STAGES.items():
-        pools = [p for query in queries if len((p := pool(query, fuse, DEPTH)).logits)]
-        numbers = fit_two_stages(pools, before(encoder, first_stage))
-        if name == "hybrid":  # the bare logit: for every first stage that nothing was fitted for
+    for number, way in enumerate(ways(encoder)):
+        name = name_of(way)
+        pools = [p for query in queries if len((p := pool(query, name, DEPTH)).logits)]
+        numbers = fit_two_stages(pools, before(encoder, name))
+        if number == 0:  # the bare logit: for every first stage that nothing was fitted for
             scored = [p.best(p.logits) for p in pools]
             calibration = fit_calibration(
                 [best for best, _ in scored],
@@ -123,7 +130,7 @@ def main() -> None:
         pack(args.model, args.out)
         (args.out / FILE).unlink(missing_ok=True)  # its numbers are those of another model
     model = CrossEncoder(args.out)
-    queries: list[JudgedQuery] = []
+    queries: list[ReadQuery] = []
     encoder: dict[str, Any] = {}
     for source in fitting_queries(args.data, json.loads((args.groups / "held_out.json").read_text())):
         corpus = args.data / "beir" / source.name / "corpus.jsonl.gz"
