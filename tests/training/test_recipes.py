@@ -14,11 +14,12 @@ import torch
 from sentence_transformers.cross_encoder import CrossEncoder as TorchCrossEncoder
 
 from bicross import CrossEncoder
-from bicross.calibrating.pools import JudgedQuery
+from bicross.calibrating.judging import name_of
+from bicross.calibrating.pools import ReadQuery
 from bicross.encoders.calibration import calibration_of
 from bicross.search.two_stages import before, read_two_stages
 from bicross.training.recipes import train_reranker
-from bicross.training.recipes.fit_reranker import fit, pack
+from bicross.training.recipes.fit_reranker import fit, pack, ways
 from bicross.training.recipes.prepare_reranker import GROUP_SIZE, bm25_matrix, choose, fit_conditional_logit
 from bicross.training.recipes.train_reranker import OffsetListwiseLoss
 
@@ -59,10 +60,11 @@ def test_what_is_fitted_leaves_what_else_is_in_the_file(tmp_path: Path) -> None:
         relevant = generator.random(40) < 0.1
         dense = dict(zip(chunks, (0.3 + 0.2 * relevant + 0.1 * generator.normal(size=40)).tolist(), strict=True))
         logits = dict(zip(chunks, (3 * relevant - 2 + generator.normal(size=40)).tolist(), strict=True))
-        best = tuple(sorted(chunks, key=lambda chunk: -dense[chunk]))
+        best = {chunk: dense[chunk] for chunk in sorted(chunks, key=lambda chunk: -dense[chunk])}
         grades = {f"d{i}": 1 for i in np.flatnonzero(relevant)}
         documents = {chunk: chunk.split("#")[0] for chunk in chunks}
-        queries.append(JudgedQuery(str(number), documents, dense, {}, best, logits, grades))
+        scores = {name_of(way): best for way in ways({"weights_sha256": "abc"})}
+        queries.append(ReadQuery(str(number), documents, scores, logits, grades))
     file = tmp_path / "bicross.json"
     file.write_text('{"pairs": {"kept": true}, "two_stages": []}')
     fit(queries, {"weights_sha256": "abc"}, file)

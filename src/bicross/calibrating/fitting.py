@@ -90,6 +90,12 @@ def worth(pools: Sequence[Pool], numbers: TwoStages | None, calibration: Calibra
     return _worth([_seen(p, numbers.logit, numbers.evidence, numbers.calibration, numbers.stopping) for p in pools])
 
 
+def relevance_of(pools: Sequence[Pool], numbers: TwoStages) -> tuple[Floats, Floats]:
+    """The relevance of every document of the pools, read to their ends, and whether it is relevant (0 or 1)."""
+    seen = [_seen(p, numbers.logit, numbers.evidence, numbers.calibration, None) for p in pools]
+    return np.concatenate([s.said for s in seen]), np.concatenate([s.relevant for s in seen])
+
+
 def _seen(p: Pool, logit: float, evidence: float, calibration: Calibration, stopping: Stopping | None) -> _Seen:
     read = len(p.logits)
     if stopping:
