@@ -38,11 +38,11 @@ SETS = [
     "scifact/test",
     "cranfield/test",
     "nfcorpus/dev",
-    "cmrc2018-dev-zh/test",
     "wikiqa-tok/test",
     "cosqa/test",
     "vaswani/test",
     "msmarco-v1-dl19-pool/test",
+    "cmrc2018-dev-zh/test",
 ]
 
 
@@ -102,8 +102,8 @@ def main() -> None:
         figures = "".join(f"{row['nDCG@10'][s]:>10.4f} / {row['R@100'][s]:.3f}" for s in SYSTEMS)
         gain = f"   {row['gain']['nDCG@10']:+.4f} ± {row['gain']['interval']:.4f} over {row['gain']['over']}"
         print(f"{name:<28}{row['queries']:>8}{figures}{gain}", flush=True)
-    args.out.parent.mkdir(exist_ok=True)
-    args.out.write_text(json.dumps(rows, indent=1) + "\n")
+        args.out.parent.mkdir(exist_ok=True)
+        args.out.write_text(json.dumps(rows, indent=1) + "\n")
 
 
 if __name__ == "__main__":

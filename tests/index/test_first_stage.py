@@ -18,6 +18,7 @@ from bicross import BiEncoder, Document, LocalIndex, Searcher
 from bicross.errors import CorpusError, UsageError
 from bicross.index.first_stage import FILE, FirstStage, Traits, read_fitted, shipped, traits, write_fitted
 from bicross.index.fusing import convex_scores
+from bicross.index.lexical import MOST_TERMS
 from bicross.index.passages import PASSAGES, cut
 
 QUERY = "How many people live in Berlin?"
@@ -266,6 +267,17 @@ def test_passages_cover_the_query(bi_encoder: BiEncoder, words: int) -> None:
             assert start <= reached + 1
             reached = start + len(passage)
         assert reached == len(text)
+
+
+def test_a_book_as_a_query_is_searched_by_its_most_frequent_words(index: LocalIndex) -> None:
+    book = " ".join(f"page{i}" for i in range(5000)) + " Berlin population" * 3
+    question = index.ask(book, "lexical")
+    assert len(question.terms.terms) == MOST_TERMS
+    assert question.truncated
+    assert [c.lexical for c in index.retrieve(question, 3).candidates] == pytest.approx(
+        [c.score for c in index.search("Berlin population", mode="lexical", top_k=3)]
+    )
+    assert not index.ask("Berlin population", "lexical").truncated
 
 
 # -- the command -------------------------------------------------------------------------------------------------

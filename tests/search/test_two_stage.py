@@ -152,9 +152,10 @@ def test_truncated_says_that_the_model_did_not_read_it_all(
         report = index.add([Document("cut", "Some text.", title), Document("whole", "Some text.")])
         assert report.truncated == 1
         flags = {hit.document_id: hit.truncated for hit in Searcher(index, cross_encoder).search("text").hits}
-        long_query = Searcher(index).search("text " * 400)
+        long_query, longer = (Searcher(index).search("text " * words) for words in (400, 5000))
     assert flags == {"cut": True, "whole": False}
-    assert all(hit.truncated for hit in long_query.hits), "the query itself was cut"
+    assert {hit.document_id: hit.truncated for hit in long_query.hits} == flags, "it was read in passages"
+    assert all(hit.truncated for hit in longer.hits), "there are more passages than are read"
 
 
 def test_relevance_follows_the_final_score(searcher: Searcher) -> None:

@@ -13,7 +13,7 @@ from bicross.index.embedder import Embedder
 from bicross.index.filters import Condition
 from bicross.index.first_stage import FirstStage, Traits, traits
 from bicross.index.fusing import convex_scores, reciprocal_ranks, weighted_scores
-from bicross.index.lexical import TermWeights, query_weights
+from bicross.index.lexical import MOST_TERMS, TermWeights, query_weights
 from bicross.index.passages import cut, spelled_share
 from bicross.index.records import Stored
 from bicross.index.shard import Found, Shard
@@ -57,7 +57,7 @@ class Question:
             that with the nearest of them. None where only the words are asked for.
         terms: None where only the meaning is asked for.
         tokens: That the encoder read.
-        truncated: Whether it left some out.
+        truncated: Whether some of the text was left out on either side.
         spelled: See ``first_stage.Traits``.
     """
 
@@ -123,12 +123,13 @@ def ask(text: str, mode: Mode, embedder: Embedder, language: str) -> Question:
     if not text.strip():
         raise UsageError("the query is empty")
     terms = None if mode == "dense" else query_weights(text, language)
+    full = terms is not None and len(terms.terms) == MOST_TERMS  # there may have been more
     if mode == "lexical":
-        return Question(text, None, terms)
+        return Question(text, None, terms, truncated=full)
     spans = embedder.token_spans(text)
     passages, whole = cut(text, spans, embedder)
     encoded = embedder.encode(passages, embedder.query_prompt, "queries", False)
-    truncated = not whole or bool(encoded.truncated.any())
+    truncated = full or not whole or bool(encoded.truncated.any())
     return Question(text, encoded.embeddings.tolist(), terms, encoded.tokens, truncated, spelled_share(text, spans))
 
 
