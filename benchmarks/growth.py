@@ -82,7 +82,7 @@ def question(query: Vectors, number: int, mode: str) -> Question:
     """A vector, and words that are neither the most frequent nor the rarest."""
     rng = np.random.default_rng(number)
     words = query_weights(" ".join(f"w{rank:x}" for rank in rng.integers(20, 5000, 6)), "en")
-    return Question("", query.tolist() if mode != "lexical" else None, words if mode != "dense" else None)
+    return Question("", [query.tolist()] if mode != "lexical" else None, words if mode != "dense" else None)
 
 
 def exact(index: LocalIndex, query: Vectors, text: str | None) -> set[str]:

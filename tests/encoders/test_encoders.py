@@ -118,7 +118,7 @@ def test_an_index_of_short_vectors_is_opened_with_them(tmp_path: Path) -> None:
         index.add([Document("a", ANSWER), Document("m", MUSEUMS)])
     with bicross.open(tmp_path / "index", model="all-MiniLM-L6-v2") as index:
         assert index.embedder.dimension == 64
-        assert Searcher(index, CrossEncoder()).fusion is None, "its weights were fitted on whole vectors"
+        assert Searcher(index, CrossEncoder()).two_stages() is None, "its weights were fitted on whole vectors"
         assert Searcher(index).search(QUERY).hits[0].document_id == "a"
 
 

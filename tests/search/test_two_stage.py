@@ -28,7 +28,7 @@ def searcher(index: LocalIndex, cross_encoder: CrossEncoder) -> Searcher:
 
 
 def test_the_answer_is_on_top_and_every_stage_is_shown(searcher: Searcher) -> None:
-    result = searcher.search(QUERY, top_k=3, candidates=25)
+    result = searcher.search(QUERY, top_k=3, candidates=25, read_all=True)
     best = result.hits[0]
     assert best.document_id == "berlin"
     assert "3,520,031" in best.text
@@ -43,12 +43,15 @@ def test_the_answer_is_on_top_and_every_stage_is_shown(searcher: Searcher) -> No
     assert len({hit.document_id for hit in result.hits}) == 3
 
 
-def test_the_final_score_is_the_stored_fusion(searcher: Searcher, cross_encoder: CrossEncoder) -> None:
-    fusion = searcher.fusion
-    assert fusion is not None, "the shipped cross-encoder is fitted to the default bi-encoder"
-    for hit in searcher.search(QUERY).hits:
-        logit, dense = hit.scores["cross_encoder"].score, hit.scores["dense"].score
-        assert hit.score == pytest.approx(fusion.logit * logit + fusion.dense * dense, abs=1e-3)
+def test_the_final_score_is_the_sum_that_the_result_tells(searcher: Searcher, cross_encoder: CrossEncoder) -> None:
+    numbers = searcher.two_stages()
+    assert numbers is not None, "the shipped cross-encoder is fitted to the default bi-encoder"
+    result = searcher.search(QUERY)
+    assert result.weights == {"cross_encoder": numbers.logit, "fused": numbers.evidence}
+    for hit in result.hits:
+        logit = hit.scores["cross_encoder"].score
+        assert hit.score == pytest.approx(sum(w * hit.scores[name].score for name, w in result.weights.items()))
+        assert hit.relevance == pytest.approx(float(numbers.calibration(hit.score)))
         (alone,) = cross_encoder.predict([(QUERY, f"{hit.title}\n{hit.text}")])
         assert alone == pytest.approx(logit, abs=0.1)  # bf16 in another batch
 
@@ -85,14 +88,15 @@ def test_a_word_that_no_document_has_finds_nothing_by_words(searcher: Searcher) 
     assert len(searcher.search("xylophagous", top_k=3).hits) == 3
 
 
-def test_a_cross_encoder_fitted_to_another_retriever_orders_by_its_logit(
-    searcher: Searcher, cross_encoder: CrossEncoder, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(cross_encoder, "fusion", None)
-    result = searcher.search(QUERY, top_k=12)
+def test_numbers_are_applied_only_to_what_they_were_fitted_for(searcher: Searcher) -> None:
+    assert searcher.two_stages("hybrid") != searcher.two_stages("dense") is not None
+    assert searcher.two_stages("lexical") is None
+    result = searcher.search(QUERY, top_k=12, dense_weight=0.5)
+    assert searcher.two_stages("hybrid", 0.5) is None
     logits = [hit.scores["cross_encoder"].score for hit in result.hits]
     assert logits == sorted(logits, reverse=True)
     assert [hit.score for hit in result.hits] == logits
+    assert result.weights == {}
     relevance = [hit.relevance for hit in result.hits]
     assert relevance == sorted(relevance, reverse=True)
 
@@ -109,7 +113,7 @@ def test_documents_not_chunks_are_returned(tmp_path: Path, bi_encoder: BiEncoder
 
 def test_more_hits_than_candidates_means_more_candidates(searcher: Searcher) -> None:
     result = searcher.search(QUERY, top_k=12, candidates=1)
-    assert result.stages[-1].items >= 12
+    assert result.reading.candidates >= 12
     assert len({hit.document_id for hit in result.hits}) == 12
 
 
@@ -128,6 +132,10 @@ def test_an_empty_index_gives_no_hits(tmp_path: Path, bi_encoder: BiEncoder, cro
         ({"query": "x", "mode": "magic"}, "mode 'magic' is not known"),
         ({"query": "x", "dense_weight": 1.5}, "must be between 0 and 1"),
         ({"query": "x", "mode": "lexical", "dense_weight": 0.5}, "no meaning in mode lexical"),
+        ({"query": "x", "min_relevance": 1.1}, "min_relevance is 1.1; it must be between 0 and 1"),
+        ({"query": "x", "min_relevance": float("nan")}, "min_relevance is nan"),
+        ({"query": "x", "budget_ms": 0}, "budget_ms is 0; it must be more than 0"),
+        ({"query": "x", "budget_ms": 10, "read_all": True}, "choose one of them"),
         ({"query": "x", "filter": "nothing == 1"}, "no document has the field 'nothing'"),
     ],
 )
@@ -144,9 +152,10 @@ def test_truncated_says_that_the_model_did_not_read_it_all(
         report = index.add([Document("cut", "Some text.", title), Document("whole", "Some text.")])
         assert report.truncated == 1
         flags = {hit.document_id: hit.truncated for hit in Searcher(index, cross_encoder).search("text").hits}
-        long_query = Searcher(index).search("text " * 400)
+        long_query, longer = (Searcher(index).search("text " * words) for words in (400, 5000))
     assert flags == {"cut": True, "whole": False}
-    assert all(hit.truncated for hit in long_query.hits), "the query itself was cut"
+    assert {hit.document_id: hit.truncated for hit in long_query.hits} == flags, "it was read in passages"
+    assert all(hit.truncated for hit in longer.hits), "there are more passages than are read"
 
 
 def test_relevance_follows_the_final_score(searcher: Searcher) -> None:

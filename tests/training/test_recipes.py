@@ -14,8 +14,12 @@ import torch
 from sentence_transformers.cross_encoder import CrossEncoder as TorchCrossEncoder
 
 from bicross import CrossEncoder
+from bicross.calibrating.judging import name_of
+from bicross.calibrating.pools import ReadQuery
+from bicross.encoders.calibration import calibration_of
+from bicross.search.two_stages import before, read_two_stages
 from bicross.training.recipes import train_reranker
-from bicross.training.recipes.fit_reranker import fit_fusion, fit_platt, pack
+from bicross.training.recipes.fit_reranker import fit, pack, ways
 from bicross.training.recipes.prepare_reranker import GROUP_SIZE, bm25_matrix, choose, fit_conditional_logit
 from bicross.training.recipes.train_reranker import OffsetListwiseLoss
 
@@ -46,17 +50,31 @@ def test_weights_are_recovered() -> None:
         label[generator.choice(10, p=odds / odds.sum())] = 1
         pools.append({"source": "s", "a": x[:, 0].tolist(), "b": x[:, 1].tolist(), "label": label.tolist()})
     assert fit_conditional_logit(pools, ["a", "b"]) == pytest.approx([2.0, -1.0], abs=0.3)
-    rows = [np.column_stack([p["a"], p["b"], p["label"]]).astype(np.float32) for p in pools]
-    assert fit_fusion([rows]) == pytest.approx((2.0, -1.0), abs=0.3)
 
 
-def test_platt_is_recovered() -> None:
+def test_what_is_fitted_leaves_what_else_is_in_the_file(tmp_path: Path) -> None:
     generator = np.random.default_rng(4)
-    scores = generator.normal(size=20_000).astype(np.float32)
-    labels = (generator.random(20_000) < 1 / (1 + np.exp(-(1.5 * scores - 0.7)))).astype(np.float32)
-    fitted = fit_platt(scores, labels)
-    assert fitted["slope"] == pytest.approx(1.5, abs=0.1)
-    assert fitted["intercept"] == pytest.approx(-0.7, abs=0.1)
+    queries = []
+    for number in range(60):
+        chunks = [f"d{i}#0" for i in range(40)]
+        relevant = generator.random(40) < 0.1
+        dense = dict(zip(chunks, (0.3 + 0.2 * relevant + 0.1 * generator.normal(size=40)).tolist(), strict=True))
+        logits = dict(zip(chunks, (3 * relevant - 2 + generator.normal(size=40)).tolist(), strict=True))
+        best = {chunk: dense[chunk] for chunk in sorted(chunks, key=lambda chunk: -dense[chunk])}
+        grades = {f"d{i}": 1 for i in np.flatnonzero(relevant)}
+        documents = {chunk: chunk.split("#")[0] for chunk in chunks}
+        scores = {name_of(way): best for way in ways({"weights_sha256": "abc"})}
+        queries.append(ReadQuery(str(number), documents, scores, logits, grades))
+    file = tmp_path / "bicross.json"
+    file.write_text('{"pairs": {"kept": true}, "two_stages": []}')
+    fit(queries, {"weights_sha256": "abc"}, file)
+    stored = json.loads(file.read_text())
+    assert stored["pairs"] == {"kept": True}
+    assert {n.before_sha256 for n in read_two_stages(file)} == {
+        before({"weights_sha256": "abc"}, stage) for stage in ("rrf", "dense")
+    }
+    relevance = calibration_of(stored["calibration"])
+    assert relevance([3.0])[0] > 0.5 > relevance([-3.0])[0]
 
 
 def test_sources_are_chosen_up_to_their_limits() -> None:

@@ -8,7 +8,21 @@ from typing import Annotated
 import typer
 
 import bicross
-from bicross.cli import check, compare, delete, evaluate, get, index, info, models, quantise, score, search, transfer
+from bicross.cli import (
+    calibrate,
+    check,
+    compare,
+    delete,
+    evaluate,
+    get,
+    index,
+    info,
+    models,
+    quantise,
+    score,
+    search,
+    transfer,
+)
 from bicross.errors import BicrossError, UsageError
 
 app = typer.Typer(
@@ -28,6 +42,7 @@ app.command("check")(check.check)
 app.command("export")(transfer.export)
 app.command("import")(transfer.import_)
 app.command("evaluate")(evaluate.evaluate)
+app.command("calibrate")(calibrate.calibrate)
 app.command("score")(score.score)
 app.command("models")(models.models)
 app.command("quantise")(quantise.quantise)

@@ -21,12 +21,14 @@ def info(
 ) -> None:
     """Say what an index holds and what it was made with."""
     from bicross.errors import UsageError
+    from bicross.index.first_stage import read_fitted
     from bicross.opening import open
 
     if filter is not None and not facet:
         raise UsageError("--filter limits what --facet counts; name a field with --facet")
     with open(index) as opened:
-        stats, manifest = opened.stats(), opened.manifest
+        stats, manifest, numbers = opened.stats(), opened.manifest, opened.first_stage
+        own = read_fitted(opened.path) is not None
         facets = {field: opened.facets(field, filter=filter, limit=limit) for field in facet or ()}
     facts = {"path": str(index), **asdict(stats)}
     if as_json:
@@ -44,5 +46,6 @@ def info(
     lines = {**facts, "fields": fields or "none", "format": manifest.format, "model": manifest.model}
     lines |= {**fingerprint.encoder, "chunk_tokens": fingerprint.chunk_tokens, "overlap": fingerprint.overlap}
     lines |= {"language": fingerprint.lexical_language, "dtype": fingerprint.dtype}
+    lines["fusion"] = f"fitted for {'this index' if own else 'the model'}, {numbers}" if numbers else "reciprocal ranks"
     for name, value in lines.items():
         typer.echo(f"{name.replace('_', ' '):<16} {value}")

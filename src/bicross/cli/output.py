@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from rich.console import Console
@@ -11,6 +12,7 @@ from rich.text import Text
 from bicross.documents.document import short
 
 if TYPE_CHECKING:
+    from bicross.index.retrieval import Weighing
     from bicross.search import Hit, SearchResult
 
 
@@ -30,8 +32,14 @@ def print_result(result: SearchResult, explain: bool) -> None:
         console.print(Text(f"    {excerpt(hit.text, 240)}", style="dim"), soft_wrap=not console.is_terminal)
         if explain:
             console.print(Text(f"    {_stages(hit)}", style="cyan"), soft_wrap=True)
+            if result.weights and "final" in hit.scores:
+                console.print(Text(f"    {_terms(hit, result.weights)}", style="cyan"), soft_wrap=True)
     if explain:
+        if result.weighing and result.hits:
+            console.print(_weighing(result.weighing), soft_wrap=True)
         console.print(cost_table(result))
+    if result.reading and (explain or result.reading.stopped == "budget"):
+        console.print(f"The cross-encoder {result.reading}.", soft_wrap=True)
 
 
 def _headline(place: int, hit: Hit) -> Text:
@@ -50,6 +58,21 @@ def _stages(hit: Hit) -> str:
     parts = [f"{stage} {s.score:.4f} (rank {s.rank})" for stage, s in hit.scores.items()]
     page = f", page {hit.page}" if hit.page else ""
     return f"{on_one_line(hit.chunk_id)} [{hit.start}:{hit.end}{page}]  " + ", ".join(parts)
+
+
+def _terms(hit: Hit, weights: Mapping[str, float]) -> str:
+    """The final score as the sum that it is."""
+    terms = (f"{weight:.4g} × {stage} {hit.scores[stage].score:.4f}" for stage, weight in weights.items())
+    return f"final {hit.score:.4f} = {' + '.join(terms)}"
+
+
+def _weighing(by: Weighing) -> str:
+    words, seen = by.lexical_weight, by.traits
+    parts = f"fused = {1 - words:.3f} * dense + {words:.3f} * lexical / {by.lexical_best:.4f}"
+    if not by.lexical_best:
+        parts = "fused = dense (no word of the query was found)"
+    gaps = f"dense gap {seen.dense_gap:.2f}, lexical gap {seen.lexical_gap:.2f}, spelled {seen.spelled:.2f}"
+    return f"{parts}  (fitted; {gaps})"
 
 
 def on_one_line(name: str) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -17,7 +18,7 @@ def search(
     query: Annotated[str | None, typer.Argument(help="What to look for.")] = None,
     top_k: Annotated[int, typer.Option("--top-k", "-k", help="Documents to return.")] = 10,
     candidates: Annotated[
-        int, typer.Option("--candidates", help="Chunks that the cross-encoder reads; at least --top-k.")
+        int, typer.Option("--candidates", help="The most chunks that the cross-encoder reads; at least --top-k.")
     ] = 50,
     rerank: Annotated[bool, typer.Option("--rerank/--no-rerank", help="Second stage: yes or no.")] = True,
     mode: Annotated[
@@ -30,8 +31,26 @@ def search(
     ] = None,
     dense_weight: Annotated[
         float | None,
-        typer.Option("--dense-weight", help="Fuse weighted scores (0 to 1 for meaning) in place of reciprocal ranks."),
+        typer.Option("--dense-weight", help="Fuse weighted scores by this weight of the meaning, 0 to 1."),
     ] = None,
+    fusion: Annotated[
+        Literal["fitted", "rrf"] | None,
+        typer.Option(
+            "--fusion",
+            help="Fuse by weights fitted on judged queries, or by reciprocal ranks (default: fitted where possible).",
+        ),
+    ] = None,
+    min_relevance: Annotated[
+        float | None,
+        typer.Option("--min-relevance", help="Leave out hits of less relevance (0 to 1); perhaps none is left."),
+    ] = None,
+    budget_ms: Annotated[
+        float | None,
+        typer.Option("--budget-ms", help="Milliseconds a search may take; the cross-encoder reads as far as it gets."),
+    ] = None,
+    read_all: Annotated[
+        bool, typer.Option("--read-all", help="Read every candidate, also where the rest can hardly enter the top.")
+    ] = False,
     model: Annotated[
         str | None, typer.Option("--model", help="Bi-encoder; only the one that the index was made with fits.")
     ] = None,
@@ -73,6 +92,10 @@ def search(
                 mode=mode,
                 filter=filter,
                 dense_weight=dense_weight,
+                fusion=fusion,
+                min_relevance=min_relevance,
+                budget_ms=budget_ms,
+                read_all=read_all,
             )
             if as_json:
                 _print_json(result, query_id, explain)
@@ -89,6 +112,9 @@ def _print_json(result: SearchResult, query_id: str | None, explain: bool) -> No
             record = {"query_id": query_id, **record}
         if explain:
             record["stages"] = [vars(stage) for stage in result.stages]
+            record["weights"] = dict(result.weights)
+            record["reading"] = result.reading and vars(result.reading)
+            record["weighing"] = asdict(result.weighing) if result.weighing else None
         typer.echo(json.dumps(record, ensure_ascii=False))
 
 

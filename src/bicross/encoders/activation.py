@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from bicross.encoders.calibration import Calibration
+from bicross.encoders.calibration import Platt
 from bicross.errors import ModelError
 
 Scores = npt.NDArray[np.float32]
@@ -22,7 +22,7 @@ def _softmax(x: Scores) -> Scores:
 
 _KNOWN: Mapping[str, Callable[[Scores], Scores]] = {
     "Identity": lambda x: x,
-    "Sigmoid": Calibration(),  # the bare logistic function
+    "Sigmoid": Platt(),  # the bare logistic function
     "Softmax": _softmax,
     "Tanh": np.tanh,
 }

@@ -94,7 +94,7 @@ class CrossEncoder:
         self.name = str(model)
         self.folder = find_model(model, revision=revision, local_files_only=local_files_only)
         self._config = read_config(self.folder)
-        self.calibration, self.fusion = read_calibration(self.folder)
+        self.calibration = read_calibration(self.folder)
         limit = token_limit(self.folder, positions(self.folder, self._config), max_tokens)
         self._tokenise = TextTokeniser(self.folder, limit)
         self._engine = build_engine(

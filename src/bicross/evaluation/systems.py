@@ -17,14 +17,18 @@ FIRST_STAGE: Mapping[str, Mapping[str, Any]] = {
     "dense": {"mode": "dense"},
     "lexical": {"mode": "lexical"},
     "hybrid": {"mode": "hybrid"},
-    "rrf": {"mode": "hybrid"},
+    "rrf": {"mode": "hybrid", "fusion": "rrf"},
 }
 
 #: Systems with a cross-encoder over N candidates of the default first stage (``rerank@50``), and how each searches.
 SECOND_STAGE: Mapping[str, Mapping[str, Any]] = {
-    "rerank": {},
-    "cross-encoder": {},
+    "rerank": {"read_all": True},
+    "adaptive": {},
+    "cross-encoder": {"read_all": True},
 }
+
+#: Documents for which ``adaptive@N`` stops reading when they are settled; the first stage orders what follows.
+TOP = 10
 
 DEFAULT_SYSTEMS = ("dense", "lexical", "hybrid", "rerank@50")
 
@@ -54,6 +58,8 @@ class System:
         """Find the best ``depth`` documents, or as many as the candidates hold."""
         if self.candidates is None:
             return Searcher(searcher.index).search(query, top_k=depth, filter=filter, **self.settings)
+        if not self.settings.get("read_all"):
+            return searcher.search(query, top_k=TOP, candidates=self.candidates, filter=filter, **self.settings)
         # a searcher reads further pairs until it has top_k documents; here the number of pairs is what is compared
         found = searcher.index.search(query, top_k=self.candidates, filter=filter)
         documents = len({candidate.chunk.document_id for candidate in found})
@@ -64,7 +70,12 @@ class System:
         """The documents of a result in this system's order."""
         if self.order == "final":
             hits = result.hits[:depth]
-            return Ranking.of((hit.document_id for hit in hits), (hit.score for hit in hits))
+            listed = {hit.document_id: hit.score for hit in hits}
+            if self.candidates is not None and not self.settings.get("read_all"):
+                last = hits[-1].score if hits else 0.0
+                for place, document_id in enumerate(result.retrieved[:depth], start=1):
+                    listed.setdefault(document_id, last - place)
+            return Ranking.of(list(listed)[:depth], list(listed.values())[:depth])
 
         def rank(hit: Hit) -> int:
             return hit.scores[self.order].rank

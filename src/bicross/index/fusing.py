@@ -32,3 +32,13 @@ def weighted_scores(dense: Mapping[str, float], lexical: Mapping[str, float], de
             for key, score in scores.items():
                 fused[key] = fused.get(key, 0.0) + weight * ((score - low) / (high - low) if high > low else 1.0)
     return fused
+
+
+def convex_scores(dense: Mapping[str, float], lexical: Mapping[str, float], lexical_weight: float) -> dict[str, float]:
+    """The similarity, and BM25 as a share of the query's best, summed by weight (Bruch, Gai and Ingber, TOIS 2023).
+
+    ``dense`` has the score of every chunk; one that is not in ``lexical`` has no word of the query.
+    """
+    best = max(lexical.values(), default=0.0) or 1.0
+    words = lexical_weight / best
+    return {key: (1 - lexical_weight) * score + words * lexical.get(key, 0.0) for key, score in dense.items()}

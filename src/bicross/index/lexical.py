@@ -28,6 +28,10 @@ K1, B = 1.2, 0.75
 #: are cut to about one length, so the true average is seldom far.
 AVERAGE_TERMS = 80
 
+#: The most terms that a query is searched by, its most frequent ones, so that a whole book takes no longer. A court's
+#: judgement has about a thousand.
+MOST_TERMS = 2048
+
 _WORD = re.compile(r"[^\W_]+")
 _HAN = re.compile(r"[\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U0003ffff]+")
 
@@ -99,8 +103,9 @@ def document_weights(text: str, language: str) -> TermWeights:
 
 
 def query_weights(text: str, language: str) -> TermWeights:
-    """Each term of a query once, with weight 1."""
-    ordered = sorted({_number(term) for term in terms(text, language)})
+    """Each term of a query once, with weight 1; no more than ``MOST_TERMS``."""
+    counts = Counter(map(_number, terms(text, language)))
+    ordered = sorted(term for term, _ in counts.most_common(MOST_TERMS))  # as frequent ones: the first in the text
     return TermWeights(np.array(ordered, np.uint32), np.ones(len(ordered), np.float32))
 
 

@@ -25,11 +25,12 @@ from bicross.index.disk import bytes_taken, check_room, has_room
 from bicross.index.embedder import Embedder
 from bicross.index.fields import MOST_INDEXED, FieldType, field_name, field_types, merged
 from bicross.index.filters import Condition, check_field, known_name, parse_filter
+from bicross.index.first_stage import FirstStage, find_first_stage
 from bicross.index.lexical import document_weights
 from bicross.index.lock import IndexLock
 from bicross.index.manifest import FILE, Fingerprint, Manifest, read_manifest, write_manifest
 from bicross.index.records import DTYPE, EncodedDocument, Row, Version, digest, rows, stored
-from bicross.index.retrieval import Candidate, Mode, Question, Retrieved, ask, check_mode, retrieve
+from bicross.index.retrieval import Candidate, Fusion, Mode, Question, Retrieved, ask, check_mode, retrieve
 from bicross.index.shard import Shard
 
 #: Chunks that are committed together when they come with their vectors: a commit costs the disk the same for more.
@@ -370,6 +371,7 @@ class LocalIndex:
         mode: Mode = "hybrid",
         filter: str | None = None,
         dense_weight: float | None = None,
+        fusion: Fusion | None = None,
     ) -> list[Candidate]:
         """The first stage alone: the best chunks for a query, best first; of those, equal scores in order of id.
 
@@ -379,14 +381,18 @@ class LocalIndex:
             mode: ``dense`` (by meaning), ``lexical`` (by words, BM25) or ``hybrid``.
             filter: Only chunks of documents whose metadata fit, see ``filters.py``.
             dense_weight: In a hybrid search, weigh the scores of both sides by this and by 1 minus this, in place of
-                reciprocal rank fusion.
+                any other fusion.
+            fusion: How a hybrid search joins both sides: ``fitted`` (by weights fitted on judged queries, see
+                ``first_stage.py``) or ``rrf`` (by reciprocal ranks); by default fitted where there are such numbers.
 
         Raises:
-            UsageError: The query is empty, an argument is out of its range, or the filter is wrong.
+            UsageError: The query is empty, an argument is out of its range, the filter is wrong, or there are no fitted
+                numbers.
+            CorpusError: Those of the index are damaged.
         """
-        check_mode(mode, dense_weight)
+        check_mode(mode, dense_weight, fusion)
         condition = self.condition(filter)
-        return self.retrieve(self.ask(query, mode), top_k, condition, dense_weight).candidates
+        return self.retrieve(self.ask(query, mode), top_k, condition, dense_weight, fusion).candidates
 
     def ask(self, query: str, mode: Mode) -> Question:
         """Read a query for ``retrieve``."""
@@ -397,18 +403,36 @@ class LocalIndex:
         return None if filter is None else parse_filter(filter, self._fields)
 
     def retrieve(
-        self, question: Question, limit: int, condition: Condition | None = None, dense_weight: float | None = None
+        self,
+        question: Question,
+        limit: int,
+        condition: Condition | None = None,
+        dense_weight: float | None = None,
+        fusion: Fusion | None = None,
     ) -> Retrieved:
         """Candidates for a question, see ``retrieval.py``."""
         if not 1 <= limit <= MOST_CHUNKS:
             raise UsageError(f"top_k is {limit}; it must be between 1 and {MOST_CHUNKS}")
-        return self._steady(lambda: retrieve(self.shard, question, limit, condition, dense_weight))
+        hybrid = question.vectors is not None and question.terms is not None
+        numbers = self.first_stage if hybrid and fusion != "rrf" and dense_weight is None else None
+        if fusion == "fitted" and numbers is None:
+            raise UsageError(f"{self.path}: no fusion was fitted for {self.manifest.model}; choose fusion rrf")
+        return self._steady(lambda: retrieve(self.shard, question, limit, condition, dense_weight, numbers))
+
+    @property
+    def first_stage(self) -> FirstStage | None:
+        """What a hybrid search weighs both sides by: fitted for this index, else for its encoder; None without either.
+
+        Raises:
+            CorpusError: The index's own numbers are damaged.
+        """
+        return find_first_stage(self.path, self.manifest.fingerprint.encoder)
 
     def nearest(self, vector: list[float], top_k: int) -> list[Candidate]:
         """The chunks nearest to an embedding of length ``dimension``."""
         if len(vector) != self.embedder.dimension or not np.isfinite(vector).all():
             raise UsageError(f"a query vector needs {self.embedder.dimension} finite numbers")
-        return self.retrieve(Question("", list(vector), None), top_k).candidates
+        return self.retrieve(Question("", [list(vector)], None), top_k).candidates
 
     def facets(self, field: str, *, filter: str | None = None, limit: int = 20) -> list[tuple[str | int | bool, int]]:
         """How many documents have each value of a metadata field, the most frequent values first.

@@ -167,21 +167,33 @@ class Shard:
 
     # -- searching -----------------------------------------------------------------------------------------------
 
-    def nearest(self, vector: Sequence[float], limit: int, condition: Condition | None) -> Found:
-        """The chunks with the largest dot product, best first."""
-        params = self._params(limit, condition is not None)
-        return self._query(qdrant.Query.Nearest(list(vector), _DENSE), limit, condition, params)
+    def nearest(
+        self, vector: Sequence[float], limit: int, condition: Condition | None, among: Sequence[str] | None = None
+    ) -> Found:
+        """The chunks with the largest dot product, best first; with ``among``, of these points alone, all scored."""
+        params = self._params(limit, condition is not None) if among is None else _EXACT
+        return self._query(qdrant.Query.Nearest(list(vector), _DENSE), limit, condition, params, among)
 
-    def matching(self, query: TermWeights, limit: int, condition: Condition | None) -> Found:
-        """The chunks with the highest BM25 that share a term with the query, best first."""
+    def matching(
+        self, query: TermWeights, limit: int, condition: Condition | None, among: Sequence[str] | None = None
+    ) -> Found:
+        """The chunks with the highest BM25 that share a term with the query, best first; ``among``: see ``nearest``."""
         if not len(query.terms):
             return {}
-        return self._query(qdrant.Query.Nearest(_sparse(query), _LEXICAL), limit, condition, None)
+        return self._query(qdrant.Query.Nearest(_sparse(query), _LEXICAL), limit, condition, None, among)
 
     def _query(
-        self, query: qdrant.Query, limit: int, condition: Condition | None, params: qdrant.SearchParams | None
+        self,
+        query: qdrant.Query,
+        limit: int,
+        condition: Condition | None,
+        params: qdrant.SearchParams | None,
+        among: Sequence[str] | None,
     ) -> Found:
-        request = qdrant.QueryRequest(limit=limit, query=query, filter=_filter(condition), params=params)
+        if among is not None and not among:
+            return {}
+        only = _filter(condition) if among is None else qdrant.Filter(must=[qdrant.HasIdCondition(set(among))])
+        request = qdrant.QueryRequest(limit=limit, query=query, filter=only, params=params)
         with engine_errors(self.path):
             points = self.engine.query(request)
         # equal scores in an order that depends on the content alone
@@ -194,15 +206,6 @@ class Shard:
         with engine_errors(self.path):
             records = self.engine.retrieve(ids, True, False)
         return {str(record.id): _stored(record) for record in records}
-
-    def similarities(self, vector: Sequence[float], points: Iterable[str]) -> Found:
-        """The dot product of each of these points."""
-        ids: list[Any] = list(points)
-        with engine_errors(self.path):
-            records = self.engine.retrieve(ids, False, [_DENSE])
-        query = np.array(vector, np.float32)
-        rows: list[tuple[str, Any]] = [(str(record.id), record.vector) for record in records]
-        return {name: float(query @ np.array(row[_DENSE], np.float32)) for name, row in rows}
 
     def _params(self, limit: int, filtered: bool) -> qdrant.SearchParams:
         if self.size() <= EXACT_UP_TO:

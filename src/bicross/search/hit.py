@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
-from typing import Any
+from typing import Any, Literal
+
+from bicross.index.retrieval import Weighing
 
 
 @dataclass(frozen=True)
@@ -23,9 +25,12 @@ class Hit:
         document_id: The user's id.
         chunk_id: The chunk that the score belongs to.
         text: That chunk.
-        score: What the hits are sorted by: the fused score of both stages, or the last stage's own.
-        relevance: Calibrated probability between 0 and 1 that the document is relevant; None without a cross-encoder.
-        scores: Every stage's number and rank: ``dense``, ``lexical`` (only where the words were found) and, of both
+        score: What the hits are sorted by: the joined score of both stages, or the last stage's own. Of a hit that the
+            cross-encoder did not get to, see ``Reading``: the last score that it gave, less what the first stage puts
+            between the two.
+        relevance: Calibrated probability between 0 and 1 that the document is relevant; None where no cross-encoder
+            read it.
+        scores: Every stage's number and rank: ``dense``, ``lexical`` (only where a word was found) and, of both
             together, ``fused``; after reranking ``cross_encoder`` and ``final``.
         truncated: Whether a model did not read the chunk, or the query, to its end.
         title, start, end: Title of the document; where the chunk stands in its text, in characters.
@@ -68,14 +73,45 @@ class StageCost:
     items: int
 
 
+#: Why reading ended: nothing was left, the rest could hardly change the top, or time was up.
+Stopped = Literal["all", "settled", "budget"]
+
+
+@dataclass(frozen=True)
+class Reading:
+    """How far the cross-encoder got: pairs read, of so many candidates, and why it stopped there."""
+
+    read: int
+    candidates: int
+    stopped: Stopped
+
+    def __str__(self) -> str:
+        reasons = {"all": "", "settled": ": the rest can hardly enter", "budget": ": time was up"}
+        return f"read {self.read} of {self.candidates} candidates{reasons[self.stopped]}"
+
+
 @dataclass(frozen=True)
 class SearchResult:
-    """Hits, best first, what each stage cost, and the order of the first stage alone (document ids)."""
+    """What was found.
+
+    Attributes:
+        query: As asked.
+        hits: Best first.
+        stages: What each stage cost.
+        retrieved: The order of the first stage alone, document ids.
+        reading: How far the cross-encoder got; None without one.
+        weights: What the score of a hit is the sum of: the weight of each of its ``scores``; empty where it is one of
+            them as it is.
+        weighing: How the first stage weighed meaning and words; None unless by fitted numbers.
+    """
 
     query: str
     hits: list[Hit]
     stages: list[StageCost]
     retrieved: list[str]
+    reading: Reading | None = None
+    weights: Mapping[str, float] = field(default_factory=dict)
+    weighing: Weighing | None = None
 
     @property
     def milliseconds(self) -> float:

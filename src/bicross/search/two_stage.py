@@ -4,17 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from functools import cached_property
 from time import perf_counter
 
 import numpy as np
 
 from bicross.encoders import CrossEncoder
-from bicross.encoders.calibration import Fusion
-from bicross.errors import UsageError
+from bicross.encoders.calibration import FILE
+from bicross.encoders.cross_encoder import Scored
+from bicross.errors import ModelError, UsageError
 from bicross.index import Candidate, LocalIndex, Mode
 from bicross.index.local import MOST_CHUNKS
-from bicross.index.retrieval import check_mode
+from bicross.index.retrieval import Fusion as FirstFusion
+from bicross.index.retrieval import Weighing, check_mode
 from bicross.search.hit import Hit, SearchResult, StageCost, StageScore
+from bicross.search.pace import Clock, Pace
+from bicross.search.reranking import first_batch, read_candidates, settled_by
+from bicross.search.two_stages import FITTED, TwoStages, before, read_two_stages
 
 Retrieve = Callable[[int], list[Candidate]]
 
@@ -30,21 +36,54 @@ class Searcher:
 
     Raises:
         UsageError: The cross-encoder gives several labels a pair.
+        CorpusError, ModelError: The numbers that were fitted for this index, or for this model, are damaged.
     """
 
     def __init__(self, index: LocalIndex, cross_encoder: CrossEncoder | None = None) -> None:
-        if cross_encoder is not None:
-            cross_encoder.check_orders()
         self.index = index
         self.cross_encoder = cross_encoder
+        self.pace = Pace()
+        self._of_index: list[TwoStages] = []
+        self._of_model: list[TwoStages] = []
+        if cross_encoder is not None:
+            cross_encoder.check_orders()
+            self._of_index = read_two_stages(index.path / FITTED)
+            self._of_model = read_two_stages(cross_encoder.folder / FILE, ModelError)
 
-    @property
-    def fusion(self) -> Fusion | None:
-        """The weights that join both stages' scores: only where they were fitted with this index's bi-encoder."""
-        fusion = self.cross_encoder.fusion if self.cross_encoder else None
-        made = self.index.manifest.fingerprint.encoder
-        whole = "truncate_dim" not in made  # cosines of shortened vectors lie elsewhere
-        return fusion if fusion and whole and fusion.retriever_sha256 == made.get("weights_sha256") else None
+    @cached_property
+    def _cross_encoder_sha256(self) -> str:
+        return self.cross_encoder.weights_sha256 if self.cross_encoder else ""
+
+    def two_stages(
+        self, mode: Mode = "hybrid", dense_weight: float | None = None, fusion: FirstFusion | None = None
+    ) -> TwoStages | None:
+        """The numbers that join both stages in such a search; None where none were fitted for just this.
+
+        Those of the index come before those of the model, see ``two_stages.py``.
+        """
+        if mode == "lexical" or dense_weight is not None:
+            return None
+        first_stage = self.index.first_stage if mode == "hybrid" and fusion != "rrf" else None
+        name = "dense" if mode == "dense" else first_stage.sha256 if first_stage else "rrf"
+        stands_before = before(self.index.manifest.fingerprint.encoder, name)
+        for numbers in self._of_index:
+            if numbers.before_sha256 == stands_before and numbers.cross_encoder_sha256 == self._cross_encoder_sha256:
+                return numbers
+        return next((numbers for numbers in self._of_model if numbers.before_sha256 == stands_before), None)
+
+    def warm_up(self) -> None:
+        """Read a few stored chunks, so that later searches know how fast this machine is.
+
+        The first search with ``budget_ms`` does so before its clock starts; a server calls it when it starts.
+        """
+        question = self.index.ask("what is this about?", "dense")
+        found = self.index.retrieve(question, 4).candidates
+        if self.cross_encoder and found:
+            for pace in (Pace(), Pace(), self.pace):  # the first ones also fill caches
+                for candidates in (found, found[:1]):
+                    clock = Clock(float("inf"), perf_counter(), pace)
+                    pace.saw(1, 0.0)  # everything fits
+                    read_candidates(question.text, candidates, self.cross_encoder, clock=clock)
 
     def search(
         self,
@@ -55,18 +94,27 @@ class Searcher:
         mode: Mode = "hybrid",
         filter: str | None = None,
         dense_weight: float | None = None,
+        fusion: FirstFusion | None = None,
+        min_relevance: float | None = None,
+        budget_ms: float | None = None,
+        read_all: bool = False,
     ) -> SearchResult:
         """The best documents for a query.
 
         Args:
             query: Not empty.
             top_k: Documents to return.
-            candidates: Chunks that the first stage hands to the second: the number of pairs that the cross-encoder
-                reads. More are taken where they hold fewer than ``top_k`` documents. Without a cross-encoder it has
-                no effect.
+            candidates: Chunks that the first stage hands to the second: the most pairs that the cross-encoder reads.
+                More are taken where they hold fewer than ``top_k`` documents. Without a cross-encoder it has no effect.
             mode: How the first stage finds them: by meaning (``dense``), by words (``lexical``) or both (``hybrid``).
             filter: Only documents whose metadata fit, see ``bicross.index.filters``.
             dense_weight: See ``LocalIndex.search``.
+            fusion: See ``LocalIndex.search``.
+            min_relevance: Leave out hits whose relevance is less, or that were not read; there may be none left.
+            budget_ms: Milliseconds that the call may take. The cross-encoder reads as far as it gets; what it did not
+                get to follows in the order of the first stage. ``reading`` of the result says how far it got. The first
+                such call of a searcher warms up, see ``warm_up``, before its time counts.
+            read_all: Read every candidate, also where the rest can hardly change the top of the list.
 
         Returns:
             Hits, one a document with its best chunk (MaxP, Dai and Callan 2019); equal scores in order of id.
@@ -77,16 +125,22 @@ class Searcher:
         for name, value in (("top_k", top_k), ("candidates", candidates)):
             if not 1 <= value <= MOST_CHUNKS:
                 raise UsageError(f"{name} is {value}; it must be between 1 and {MOST_CHUNKS}")
-        check_mode(mode, dense_weight)
+        check_mode(mode, dense_weight, fusion)
+        self._check_reading(min_relevance, budget_ms, read_all)
         condition = self.index.condition(filter)
+        if budget_ms is not None and not self.pace.known:
+            self.warm_up()
         started = perf_counter()
         question = self.index.ask(query, mode)
         stages = []
+        weighing: Weighing | None = None
         if mode != "lexical":
             stages.append(StageCost("embed query", 1e3 * (perf_counter() - started), question.tokens, 1))
 
         def retrieve(limit: int) -> list[Candidate]:
-            found = self.index.retrieve(question, limit, condition, dense_weight)
+            nonlocal weighing
+            found = self.index.retrieve(question, limit, condition, dense_weight, fusion)
+            weighing = found.weighing
             for stage, cost in (("retrieve dense", found.dense), ("retrieve lexical", found.lexical)):
                 if cost is not None:
                     stages.append(StageCost(stage, cost[0], 0, cost[1]))
@@ -94,31 +148,69 @@ class Searcher:
 
         found = _candidates(retrieve, top_k, candidates) if self.cross_encoder else _enough_documents(retrieve, top_k)
         order = list(dict.fromkeys(c.chunk.document_id for c in found))
+        reading, weights = None, {}
+        evidence = "fused" if mode == "hybrid" else mode
         if self.cross_encoder and found:
-            before = perf_counter()
-            hits, tokens = self._reranked(query, found, self.cross_encoder)
-            stages.append(StageCost("rerank", 1e3 * (perf_counter() - before), tokens, len(found)))
+            begun = perf_counter()
+            numbers = self.two_stages(mode, dense_weight, fusion)
+            stopping = numbers.stopping if numbers and not read_all else None
+            scored, reading = read_candidates(
+                query,
+                found,
+                self.cross_encoder,
+                first=first_batch(found, top_k),
+                settled=settled_by(stopping, numbers, found, top_k) if numbers and stopping else None,
+                clock=None if budget_ms is None else Clock(budget_ms, started, self.pace),
+            )
+            hits = _reranked(found, scored, self.cross_encoder, numbers, evidence)
+            weights = {"cross_encoder": numbers.logit, evidence: numbers.evidence} if numbers else {}
+            stages.append(StageCost("rerank", 1e3 * (perf_counter() - begun), scored.tokens, reading.read))
         else:
-            hits = _best_of_each([(_hit(c, c.score, None, c.truncated), _first_scores(c)) for c in found])
+            hits = [(_hit(c, c.score, None, c.truncated), _first_scores(c, evidence)) for c in found]
+        best = _best_of_each(hits)[:top_k]
         if question.truncated:
-            hits = [replace(hit, truncated=True) for hit in hits]
-        return SearchResult(query, hits[:top_k], _summed(stages), order)
+            best = [replace(hit, truncated=True) for hit in best]
+        if min_relevance is not None:
+            best = [hit for hit in best if hit.relevance is not None and hit.relevance >= min_relevance]
+        return SearchResult(query, best, _summed(stages), order, reading, weights, weighing)
 
-    def _reranked(self, query: str, found: list[Candidate], cross_encoder: CrossEncoder) -> tuple[list[Hit], int]:
-        scored = cross_encoder.score([(query, c.chunk.embedded_text) for c in found], show_progress=False)
-        if self.fusion and found[0].dense is not None:
-            final = self.fusion(scored.logits, np.array([c.dense for c in found], np.float32))
-            relevance = self.fusion.calibration(final)
-        else:
-            final, relevance = scored.logits, cross_encoder.relevance(scored.logits)
-        hits = []
-        for i, candidate in enumerate(found):
-            truncated = candidate.truncated or bool(scored.truncated[i])
-            hit = _hit(candidate, float(final[i]), float(relevance[i]), truncated)
-            scores = {"cross_encoder": float(scored.logits[i]), "final": float(final[i])}
-            hits.append((hit, _first_scores(candidate) | scores))
-        hits.sort(key=lambda pair: (-pair[0].score, pair[0].document_id, pair[0].start))
-        return _best_of_each(hits), scored.tokens
+    def _check_reading(self, min_relevance: float | None, budget_ms: float | None, read_all: bool) -> None:
+        asked = {"min_relevance": min_relevance is not None, "budget_ms": budget_ms is not None, "read_all": read_all}
+        if self.cross_encoder is None:
+            for name, is_asked in asked.items():
+                if is_asked:
+                    raise UsageError(f"{name} is about the second stage, and there is no cross-encoder")
+        if min_relevance is not None and not 0 <= min_relevance <= 1:
+            raise UsageError(f"min_relevance is {min_relevance}; it must be between 0 and 1")
+        if budget_ms is not None and not budget_ms > 0:
+            raise UsageError(f"budget_ms is {budget_ms}; it must be more than 0 milliseconds")
+        if budget_ms is not None and read_all:
+            raise UsageError("budget_ms stops when time is up and read_all never; choose one of them")
+
+
+def _reranked(
+    found: list[Candidate], scored: Scored, cross_encoder: CrossEncoder, numbers: TwoStages | None, evidence: str
+) -> list[_Scored]:
+    """A hit a chunk: those read, best first, then the others in the order of the first stage."""
+    read = len(scored.logits)
+    if numbers:
+        final = numbers.final(scored.logits, [c.score for c in found[:read]])
+        relevance = numbers.calibration(final)
+    else:
+        final, relevance = scored.logits.astype(np.float64), cross_encoder.relevance(scored.logits)
+    hits = []
+    for i, candidate in enumerate(found[:read]):
+        truncated = candidate.truncated or bool(scored.truncated[i])
+        hit = _hit(candidate, float(final[i]), float(relevance[i]), truncated)
+        scores = {"cross_encoder": float(scored.logits[i]), "final": float(final[i])}
+        hits.append((hit, _first_scores(candidate, evidence) | scores))
+    hits.sort(key=lambda pair: (-pair[0].score, pair[0].document_id, pair[0].start))
+    # one scale for all: beyond what was read it goes on from the last score
+    offset = hits[-1][0].score - max((c.score for c in found[read:]), default=0.0) if hits else 0.0
+    for candidate in found[read:]:
+        hit = _hit(candidate, candidate.score + offset, None, candidate.truncated)
+        hits.append((hit, _first_scores(candidate, evidence)))
+    return hits
 
 
 def _candidates(retrieve: Retrieve, top_k: int, candidates: int) -> list[Candidate]:
@@ -152,11 +244,10 @@ def _summed(stages: list[StageCost]) -> list[StageCost]:
     return list(costs.values())
 
 
-def _first_scores(candidate: Candidate) -> dict[str, float]:
-    """What the first stage has to say: each side's number, and the fused one where both were asked."""
+def _first_scores(candidate: Candidate, evidence: str) -> dict[str, float]:
+    """What the first stage has to say: each side's number, and what it sorted by."""
     sides = {"dense": candidate.dense, "lexical": candidate.lexical}
-    scores = {name: score for name, score in sides.items() if score is not None}
-    return scores if candidate.score in scores.values() else scores | {"fused": candidate.score}
+    return {name: score for name, score in sides.items() if score is not None} | {evidence: candidate.score}
 
 
 def _best_of_each(hits: list[_Scored]) -> list[Hit]:

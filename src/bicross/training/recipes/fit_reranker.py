@@ -1,11 +1,12 @@
 """Fit what is stored beside the bundled cross-encoder, and pack it for shipping.
 
-On judged queries that training never saw (``held_out.json`` of ``prepare_reranker`` and the WikiQA dev split) the
-retriever's top 50 are scored. Two fusion weights are fitted by conditional logit (each collection weighs the same),
-then Platt's two numbers for the bare logit and for the fused score. The weights are stored in fp16.
+On judged queries that neither training nor the tests see, the candidates of both sides of the first stage are read to
+depth 100: the queries that ``prepare_reranker`` kept out (``held_out.json``), the dev splits of WikiQA and CoSQA, and
+some of CMRC. Each collection weighs the same. Fitted are the relevance of the bare logit, and for each way to
+find candidates the numbers of ``bicross.search.two_stages``. The weights of the model are stored in fp16.
 
 Run: ``python -m bicross.training.recipes.fit_reranker --data DATA --groups WORK --model RUN/final
---indexes INDEXES --out FOLDER``
+--indexes INDEXES --out FOLDER``; without ``--model`` what lies in FOLDER is fitted anew.
 """
 
 from __future__ import annotations
@@ -13,94 +14,90 @@ from __future__ import annotations
 import argparse
 import json
 import shutil
+from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
-import torch
 from safetensors.numpy import load_file, save_file
 
+from bicross.calibrating.fitting import fit_two_stages
+from bicross.calibrating.judging import Way, name_of, read_query
+from bicross.calibrating.pools import ReadQuery, pool
+from bicross.calibrating.relevance import fit_calibration
+from bicross.calibrating.storing import store, update
 from bicross.documents import read_documents
-from bicross.encoders import BiEncoder, CrossEncoder
+from bicross.encoders import CrossEncoder
 from bicross.encoders.calibration import FILE
-from bicross.encoders.loading import weights_sha256
+from bicross.index.first_stage import shipped
+from bicross.index.retrieval import DEPTH
 from bicross.opening import open_or_create
-from bicross.search import Searcher
+from bicross.search.two_stages import before, calibration_json
 from bicross.training.recipes.prepare_reranker import Collection, read_beir
 
-CANDIDATES = 50
 SHIPPED_TOKENS = 512
 CARRIED = ("tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "vocab.txt")
 
-
-def held_out_queries(data: Path, groups: Path) -> list[Collection]:
-    held_out = json.loads((groups / "held_out.json").read_text())
-    out = [read_beir(data / "beir" / "wikiqa-tok", "dev", 1)]
-    for name in ("scifact", "nfcorpus"):
-        source = read_beir(data / "beir" / name, "train", 1)
-        source.queries = {k: source.queries[k] for k in held_out[name]}
-        out.append(source)
-    return out
+#: Queries of collections that have no split for development: the first ones by id.
+COSQA_QUERIES = 200
+CMRC_QUERIES = 150
 
 
-def scored_candidates(source: Collection, corpus: Path, indexes: Path, model: CrossEncoder) -> list[np.ndarray]:
-    """For each query an array (candidates, 3): logit, dense score, label 0 or 1."""
-    rows = []
-    with open_or_create(indexes / source.name) as index:
+def ways(encoder: Mapping[str, Any]) -> list[Way]:
+    """The first stages that numbers are fitted for, the default one first."""
+    fitted = shipped(encoder)
+    return [*([fitted] if fitted else []), "rrf", "dense"]
+
+
+def fitting_queries(data: Path, held_out: dict[str, list[str]]) -> list[Collection]:
+    """The collections, each with the queries to fit on."""
+    wanted = {
+        ("scifact", "train"): held_out["scifact"],
+        ("nfcorpus", "train"): held_out["nfcorpus"],
+        ("wikiqa-tok", "dev"): None,
+        ("cosqa", "dev"): COSQA_QUERIES,
+        ("cmrc2018-dev-zh", "test"): CMRC_QUERIES,
+    }
+    collections = []
+    for (name, split), which in wanted.items():
+        source = read_beir(data / "beir" / name, split, 1)
+        ids = sorted(source.queries)[:which] if isinstance(which, int) else which or sorted(source.queries)
+        source.queries = {query_id: source.queries[query_id] for query_id in ids}
+        collections.append(source)
+    return collections
+
+
+def judged(
+    source: Collection, corpus: Path, indexes: Path, model: CrossEncoder
+) -> tuple[list[ReadQuery], dict[str, Any]]:
+    """Every query of a collection with all logits that any fit needs, and the identity of the bi-encoder."""
+    queries = []
+    with open_or_create(indexes / source.name, language="zh" if source.name.endswith("-zh") else "en") as index:
         index.add(read_documents([corpus]))
-        searcher = Searcher(index, model)
-        for query_id, query in source.queries.items():
-            hits = searcher.search(query, top_k=CANDIDATES, candidates=CANDIDATES).hits
-            grades = source.qrels.get(query_id, {})
-            rows.append(
-                np.array(
-                    [
-                        (h.scores["cross_encoder"].score, h.scores["dense"].score, grades.get(h.document_id, 0) > 0)
-                        for h in hits
-                    ],
-                    dtype=np.float32,
-                )
+        for query_id, text in source.queries.items():
+            found = read_query(index, model, query_id, text, source.qrels[query_id], ways(index.embedder.identity))
+            queries.append(replace(found, weight=1 / len(source.queries)))
+        encoder = dict(index.manifest.fingerprint.encoder)
+    print(f"  {source.name}: {len(queries)} queries", flush=True)
+    return queries, encoder
+
+
+def fit(queries: list[ReadQuery], encoder: dict[str, Any], file: Path) -> None:
+    """Fit everything and put it into the file, beside what else is in it."""
+    for number, way in enumerate(ways(encoder)):
+        name = name_of(way)
+        pools = [p for query in queries if len((p := pool(query, name, DEPTH)).logits)]
+        numbers = fit_two_stages(pools, before(encoder, name))
+        if number == 0:  # the bare logit: for every first stage that nothing was fitted for
+            scored = [p.best(p.logits) for p in pools]
+            calibration = fit_calibration(
+                [best for best, _ in scored],
+                [(grades > 0).astype(np.float64) for _, grades in scored],
+                np.array([p.weight for p in pools]),
             )
-    print(f"  {source.name}: {len(rows)} queries", flush=True)
-    return rows
-
-
-def fit_fusion(collections: list[list[np.ndarray]]) -> tuple[float, float]:
-    """Weights of logit and dense score that make the relevant candidates likeliest under a softmax per query."""
-    weights = torch.ones(2, requires_grad=True)
-    optimiser = torch.optim.LBFGS([weights], max_iter=200)
-    usable = [[torch.from_numpy(q) for q in rows if 0 < q[:, 2].sum() < len(q)] for rows in collections]
-
-    def closure() -> torch.Tensor:
-        optimiser.zero_grad()
-        losses = [
-            torch.stack(
-                [-(q[:, 2] / q[:, 2].sum() * torch.log_softmax(q[:, :2] @ weights, dim=0)).sum() for q in rows]
-            ).mean()
-            for rows in usable
-        ]
-        loss = torch.stack(losses).mean()
-        loss.backward()
-        return loss
-
-    optimiser.step(closure)
-    logit, dense = (round(float(w), 4) for w in weights.detach())
-    return logit, dense
-
-
-def fit_platt(scores: np.ndarray, labels: np.ndarray) -> dict[str, float]:
-    """Slope and intercept of logistic(slope * score + intercept), by maximum likelihood."""
-    parameters = torch.tensor([1.0, 0.0], requires_grad=True)
-    optimiser = torch.optim.LBFGS([parameters], max_iter=200)
-    x, y = torch.from_numpy(scores), torch.from_numpy(labels)
-
-    def closure() -> torch.Tensor:
-        optimiser.zero_grad()
-        loss = torch.nn.functional.binary_cross_entropy_with_logits(parameters[0] * x + parameters[1], y)
-        loss.backward()
-        return loss
-
-    optimiser.step(closure)
-    return {"slope": round(float(parameters.detach()[0]), 4), "intercept": round(float(parameters.detach()[1]), 4)}
+            update(file, {"calibration": calibration_json(calibration)})
+        store(file, numbers)
 
 
 def pack(model: Path, out: Path) -> None:
@@ -125,28 +122,22 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--groups", type=Path, required=True, help="the --out of prepare_reranker")
-    parser.add_argument("--model", type=Path, required=True, help="the folder that train_reranker made")
+    parser.add_argument("--model", type=Path, help="the folder that train_reranker made")
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--indexes", type=Path, required=True, help="where indexes of the collections are kept")
     args = parser.parse_args()
-    pack(args.model, args.out)
-    (args.out / FILE).unlink(missing_ok=True)
+    if args.model:
+        pack(args.model, args.out)
+        (args.out / FILE).unlink(missing_ok=True)  # its numbers are those of another model
     model = CrossEncoder(args.out)
-    collections = [
-        scored_candidates(source, args.data / "beir" / source.name / "corpus.jsonl.gz", args.indexes, model)
-        for source in held_out_queries(args.data, args.groups)
-    ]
-    logit, dense = fit_fusion(collections)
-    pooled = np.concatenate([q for rows in collections for q in rows])
-    calibration = fit_platt(pooled[:, 0], pooled[:, 2])
-    fused = fit_platt(logit * pooled[:, 0] + dense * pooled[:, 1], pooled[:, 2])
-    retriever = weights_sha256(BiEncoder().folder)
-    stored = {
-        "calibration": calibration,
-        "fusion": {"retriever_sha256": retriever, "logit": logit, "dense": dense, **fused},
-    }
-    (args.out / FILE).write_text(json.dumps(stored, indent=2) + "\n")
-    print(json.dumps(stored, indent=2))
+    queries: list[ReadQuery] = []
+    encoder: dict[str, Any] = {}
+    for source in fitting_queries(args.data, json.loads((args.groups / "held_out.json").read_text())):
+        corpus = args.data / "beir" / source.name / "corpus.jsonl.gz"
+        found, encoder = judged(source, corpus, args.indexes, model)
+        queries += found
+    fit(queries, encoder, args.out / FILE)
+    print((args.out / FILE).read_text())
 
 
 if __name__ == "__main__":

@@ -1,0 +1,63 @@
+"""How long the cross-encoder takes, learnt from what it took: what a budget of milliseconds is kept by."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Sequence
+from time import perf_counter
+
+import numpy as np
+
+#: What was seen last: so many scorings. Other work on the machine comes and goes.
+REMEMBERED = 48
+
+#: Of those seen, so many were no slower than what is reckoned with.
+QUANTILE = 0.9
+
+#: A scoring is as long as its slowest core. It may take so much of the time that is left, and the next ones use up the
+#: rest in ever smaller steps: one that takes twice as long as reckoned still ends in time.
+SHARE = 0.5
+
+#: Milliseconds kept for what comes after the last scoring, and the share of the budget that is kept besides.
+KEPT_MS = 2.0
+KEPT_SHARE = 0.03
+
+
+class Pace:
+    """Milliseconds a character, of scorings that happened. Threads may share it."""
+
+    def __init__(self) -> None:
+        self._seen: deque[float] = deque(maxlen=REMEMBERED)
+
+    @property
+    def known(self) -> bool:
+        return bool(self._seen)
+
+    def saw(self, characters: int, milliseconds: float) -> None:
+        """Note how long pairs of so many characters took together."""
+        self._seen.append(milliseconds / max(characters, 1))
+
+    def milliseconds(self, characters: int) -> float:
+        """What pairs of so many characters will take; unbounded while nothing was seen."""
+        return characters * float(np.quantile(list(self._seen), QUANTILE)) if self._seen else float("inf")
+
+
+class Clock:
+    """A budget that began at ``started``, a time of ``perf_counter``.
+
+    Args:
+        budget_ms: Milliseconds.
+        started: When it began.
+        pace: Of the cross-encoder.
+    """
+
+    def __init__(self, budget_ms: float, started: float, pace: Pace) -> None:
+        self._end = started + (budget_ms * (1 - KEPT_SHARE) - KEPT_MS) / 1e3
+        self.pace = pace
+
+    def fits(self, characters: Sequence[int]) -> int:
+        """How many of the next pairs may be scored now, given the characters of each; 0 when time is up."""
+        left = 1e3 * (self._end - perf_counter())
+        reckoned = [self.pace.milliseconds(total) for total in np.cumsum(characters).tolist()]
+        count = sum(ms <= left * SHARE for ms in reckoned)
+        return count or int(bool(reckoned) and reckoned[0] <= left * 0.8)

@@ -1,0 +1,138 @@
+"""How far the cross-encoder reads: to the end, until the rest can hardly enter, or until time is up."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from time import perf_counter
+
+import pytest
+
+import bicross
+from bicross import BiEncoder, CrossEncoder, LocalIndex, Searcher
+from bicross.encoders.calibration import FILE
+from bicross.errors import CorpusError, ModelError, UsageError
+from bicross.search.hit import Reading
+from bicross.search.pace import Clock, Pace
+from bicross.search.two_stages import FITTED
+
+DOCUMENTATION = [Path(module.__file__).parent for module in (bicross,)]
+QUESTIONS = ["how is the budget of milliseconds kept?", "reciprocal rank fusion", "another process has the index open"]
+
+
+@pytest.fixture(scope="module")
+def index(tmp_path_factory: pytest.TempPathFactory, bi_encoder: BiEncoder) -> Iterator[LocalIndex]:
+    """The sources of bicross itself: a hundred real files about one another."""
+    path = tmp_path_factory.mktemp("reading") / "index"
+    files = sorted(f for folder in DOCUMENTATION for f in folder.rglob("*.py"))
+    with LocalIndex.create(path, bi_encoder, chunk_tokens=64) as opened:
+        opened.add(
+            bicross.Document(str(f.name) + str(i), f.read_text()[:600]) for i, f in enumerate(files) if f.stat().st_size
+        )
+        yield opened
+
+
+@pytest.fixture(scope="module")
+def searcher(index: LocalIndex, cross_encoder: CrossEncoder) -> Searcher:
+    return Searcher(index, cross_encoder)
+
+
+@pytest.mark.parametrize("query", QUESTIONS)
+def test_what_is_not_read_would_not_have_changed_the_top(searcher: Searcher, query: str) -> None:
+    everything = searcher.search(query, top_k=3, candidates=60, read_all=True)
+    adaptive = searcher.search(query, top_k=3, candidates=60)
+    assert str(everything.reading) == "read 60 of 60 candidates"
+    assert adaptive.reading is not None
+    assert adaptive.reading.stopped == "settled"
+    assert adaptive.reading.read < 60
+    assert adaptive.stages[-1].items == adaptive.reading.read
+    assert [h.document_id for h in adaptive.hits] == [h.document_id for h in everything.hits]
+    for stopped, whole in zip(adaptive.hits, everything.hits, strict=True):
+        assert stopped.score == pytest.approx(whole.score, abs=0.1)  # bf16 in another batch
+        assert stopped.relevance is not None
+
+
+def test_every_hit_that_is_asked_for_was_read(searcher: Searcher) -> None:
+    for top_k in (1, 10, 40):
+        result = searcher.search(QUESTIONS[0], top_k=top_k, candidates=80)
+        assert len(result.hits) == top_k
+        assert all("cross_encoder" in hit.scores for hit in result.hits)
+
+
+def test_without_fitted_numbers_everything_is_read(searcher: Searcher) -> None:
+    result = searcher.search(QUESTIONS[0], top_k=3, candidates=40, dense_weight=0.5)
+    assert result.reading == Reading(40, 40, "all")
+
+
+def test_no_time_at_all_leaves_the_order_of_the_first_stage(searcher: Searcher) -> None:
+    result = searcher.search(QUESTIONS[0], top_k=5, candidates=40, budget_ms=0.01)
+    assert result.reading == Reading(0, 40, "budget")
+    assert str(result.reading) == "read 0 of 40 candidates: time was up"
+    assert [hit.document_id for hit in result.hits] == result.retrieved[:5]
+    assert all(hit.relevance is None and "final" not in hit.scores for hit in result.hits)
+    assert [hit.score for hit in result.hits] == sorted((hit.score for hit in result.hits), reverse=True)
+    assert searcher.search(QUESTIONS[0], budget_ms=0.01, min_relevance=0.0).hits == []
+
+
+def test_what_was_not_reached_follows_what_was_read(searcher: Searcher) -> None:
+    budgets = (searcher.search(QUESTIONS[1], top_k=30, candidates=30, budget_ms=ms) for ms in (30, 60, 120, 240))
+    partly = next((r for r in budgets if r.reading and 0 < r.reading.read < 30), None)
+    if partly is None:
+        pytest.skip("this machine reads nothing or everything in each of these times")
+    read = [hit.relevance is not None for hit in partly.hits]
+    assert read == sorted(read, reverse=True)
+    assert 0 < sum(read) <= partly.reading.read
+    assert [hit.score for hit in partly.hits] == sorted((hit.score for hit in partly.hits), reverse=True)
+    rest = [hit.document_id for hit in partly.hits if hit.relevance is None]
+    assert rest == [document_id for document_id in partly.retrieved if document_id in rest]
+
+
+def test_much_time_is_as_good_as_no_budget(searcher: Searcher) -> None:
+    result = searcher.search(QUESTIONS[1], top_k=3, candidates=30, budget_ms=600_000)
+    assert result.reading is not None
+    assert result.reading.stopped != "budget"
+    assert result.reading.read >= 3
+
+
+def test_a_clock_gives_time_for_a_part_of_what_is_left() -> None:
+    pace = Pace()
+    assert Clock(1000, perf_counter(), pace).fits([100, 100]) == 0, "nothing is known yet"
+    pace.saw(1000, 1000.0)  # a millisecond a character
+    assert Clock(1000, perf_counter(), pace).fits([100] * 10) == 4, "half of the time left, a little kept back"
+    assert Clock(150, perf_counter(), pace).fits([100] * 10) == 1, "the last one may take most of what is left"
+    assert Clock(100, perf_counter(), pace).fits([100] * 10) == 0
+    for _ in range(10):
+        pace.saw(1000, 2000.0)
+    assert Clock(1000, perf_counter(), pace).fits([100] * 10) == 2, "it goes by the slower ones"
+
+
+def test_hits_that_answer_nothing_are_left_out(searcher: Searcher) -> None:
+    whole = searcher.search(QUESTIONS[1], top_k=10)
+    middle = whole.hits[4].relevance
+    assert middle is not None
+    kept = searcher.search(QUESTIONS[1], top_k=10, min_relevance=middle - 0.02).hits
+    assert kept
+    assert all(hit.relevance >= middle - 0.02 for hit in kept)
+    assert searcher.search("how do I bake a cake with plums?", min_relevance=0.5).hits == []
+
+
+def test_a_first_stage_alone_has_no_relevance_and_no_budget(index: LocalIndex) -> None:
+    for wrong in ({"min_relevance": 0.5}, {"budget_ms": 100}, {"read_all": True}):
+        with pytest.raises(UsageError, match=f"{next(iter(wrong))} is about the second stage"):
+            Searcher(index).search("x", **wrong)
+
+
+def test_damaged_numbers_are_named(
+    index: LocalIndex, cross_encoder: CrossEncoder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = index.path / FITTED
+    file.write_text('{"two_stages": [{"before_sha256": 1}]}')
+    try:
+        with pytest.raises(CorpusError, match=r"fitted\.json: .* cannot be understood"):
+            Searcher(index, cross_encoder)
+    finally:
+        file.unlink()
+    (tmp_path / FILE).write_text('{"two_stages": 3}')
+    monkeypatch.setattr(cross_encoder, "folder", tmp_path)
+    with pytest.raises(ModelError, match=r"bicross\.json: .* cannot be understood"):
+        Searcher(index, cross_encoder)
