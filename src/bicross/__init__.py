@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from bicross.encoders import BiEncoder, CompactEmbeddings, CrossEncoder, Quantised, compact, quantise
     from bicross.errors import BicrossError
     from bicross.index import LocalIndex, check, export, refresh
+    from bicross.machine import Plan, plan
     from bicross.opening import create, import_export, open
     from bicross.planning import PairPlan, plan_pairs
     from bicross.search import Hit, Searcher, SearchResult
@@ -28,6 +29,7 @@ _HOME = {
     "Hit": "search",
     "LocalIndex": "index",
     "PairPlan": "planning",
+    "Plan": "machine",
     "Quantised": "encoders",
     "SearchResult": "search",
     "Searcher": "search",
@@ -37,6 +39,7 @@ _HOME = {
     "export": "index",
     "import_export": "opening",
     "open": "opening",
+    "plan": "machine",
     "plan_pairs": "planning",
     "quantise": "encoders",
     "read_documents": "documents",
@@ -54,6 +57,7 @@ __all__ = [
     "Hit",
     "LocalIndex",
     "PairPlan",
+    "Plan",
     "Quantised",
     "SearchResult",
     "Searcher",
@@ -63,6 +67,7 @@ __all__ = [
     "export",
     "import_export",
     "open",
+    "plan",
     "plan_pairs",
     "quantise",
     "read_documents",
