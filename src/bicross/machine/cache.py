@@ -37,7 +37,8 @@ def machine_profile(
     It is measured again when the CPU, the cores, the models, their precisions, bicross or OpenVINO are others.
 
     Args:
-        bi_encoder, cross_encoder: Names or folders.
+        bi_encoder: Name or folder.
+        cross_encoder: Name or folder.
         remeasure: Measure in any case.
         quick: See ``measure``; never kept.
         note: Called with one line when it is measured, and when the cache is damaged or cannot be written.

@@ -80,7 +80,8 @@ def measure(bi_encoder: str | Path, cross_encoder: str | Path, folder: Path, *, 
     """Measure this machine; about half a minute on two cores, two seconds with ``quick``.
 
     Args:
-        bi_encoder, cross_encoder: Names or folders of the models.
+        bi_encoder: Name or folder.
+        cross_encoder: Name or folder.
         folder: Where a small index is made for a moment: on the disk that will hold indexes.
         quick: Once, with few texts, and in one precision: for trying things out, too coarse to plan with.
 
@@ -261,8 +262,8 @@ class _Stored:
     def bytes_per_chunk(self) -> Curve:
         return Curve(tuple((tokens, statistics.median(grown)) for tokens, grown in self.grown.items()))
 
-    def _find(self, query: str, limit: int) -> None:
-        self.index.retrieve(self.index.ask(query, "hybrid"), limit)
+    def _find(self, query: str, limit: int) -> object:
+        return self.index.retrieve(self.index.ask(query, "hybrid"), limit)
 
     def _add(self, tokens: int) -> None:
         before = self.index.bytes_on_disk()

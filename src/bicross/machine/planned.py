@@ -95,7 +95,8 @@ def plan(
         neighbours: Candidates of each sentence when all pairs are compared.
         peak: How many times the mean number of queries the busiest time has.
         precision: ``auto``, ``f32``, ``bf16`` or ``int8``, of both encoders.
-        bi_encoder, cross_encoder: Names or folders.
+        bi_encoder: Name or folder.
+        cross_encoder: Name or folder.
         remeasure: Measure the machine again.
         profile: In place of measuring: that of another machine.
         note: Called with a line while the machine is measured.
@@ -156,8 +157,8 @@ def plan(
         precision=precision,
     )
     assumptions.append(
-        f"queries of {asked_tokens:g} tokens, answered one after the other, {factor:g} times as many as the mean in the "
-        "busiest time"
+        f"queries of {asked_tokens:g} tokens, answered one after the other, in the busiest time {factor:g} times as many "
+        "as in the mean"
     )
     if work.chunks > profile.indexed:
         graph = "; the graph's cost and building memory likewise" if work.chunks > NO_GRAPH else ""

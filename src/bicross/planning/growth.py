@@ -7,6 +7,7 @@ enter a plan as ratios to what is measured on the machine itself.
 from __future__ import annotations
 
 import math
+from itertools import pairwise
 
 #: Up to this many chunks an index has no graph; see ``bicross.index.shard.EXACT_UP_TO``.
 NO_GRAPH = 50_000
@@ -51,6 +52,6 @@ def graph_cost(chunks: int) -> float:
 def _search_ms(chunks: int) -> float:
     if chunks <= SEARCH_MS[0][0]:
         return SEARCH_MS[0][1]
-    pairs = list(zip(SEARCH_MS, SEARCH_MS[1:], strict=False))
+    pairs = list(pairwise(SEARCH_MS))
     (n0, ms0), (n1, ms1) = next((pair for pair in pairs if chunks <= pair[1][0]), pairs[-1])
     return ms0 + (ms1 - ms0) * math.log(chunks / n0) / math.log(n1 / n0)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from bisect import bisect_right
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
+from itertools import pairwise
 from typing import Any
 
 from bicross.errors import UsageError
@@ -133,6 +134,6 @@ class MachineProfile:
 
 def _curve(values: Mapping[str, Any]) -> Curve:
     points = tuple((float(x), float(y)) for x, y in values["points"])
-    if not points or any(a[0] >= b[0] for a, b in zip(points, points[1:], strict=False)):
+    if not points or any(a[0] >= b[0] for a, b in pairwise(points)):
         raise ValueError("the points of a curve must rise")
     return Curve(points)
