@@ -40,21 +40,21 @@ def machine_profile(
         bi_encoder: Name or folder.
         cross_encoder: Name or folder.
         remeasure: Measure in any case.
-        quick: See ``measure``; never kept.
+        quick: See ``measure``; kept apart.
         note: Called with one line when it is measured, and when the cache is damaged or cannot be written.
 
     Raises:
         ModelNotFoundError, ModelError, UsageError, StorageError: See ``measure``.
     """
     file = cache_folder() / "machine.json"
-    key = _key(bi_encoder, cross_encoder)
+    key = profile_key(bi_encoder, cross_encoder) + (" | quick" if quick else "")
     known = _read(file, note)
-    if not (remeasure or quick) and key in known:
+    if not remeasure and key in known:
         try:
             return MachineProfile.from_dict(known[key])
         except (KeyError, TypeError, ValueError):
             note(f"{file}: damaged; measuring again")
-    note("measuring this machine, about a minute …")
+    note("measuring this machine, about a minute; the result is kept …")
     try:
         profile = measure(bi_encoder, cross_encoder, file.parent, quick=quick)
     except OSError as error:
@@ -62,12 +62,15 @@ def machine_profile(
             f"{file.parent}: a small index cannot be made there to measure with ({error.strerror or error}); "
             "set XDG_CACHE_HOME to a folder that can be written"
         ) from error
-    if not quick:
-        _write(file, known | {key: profile.as_dict()}, note)
+    try:
+        write_profiles(file, known | {key: profile.as_dict()})
+    except OSError as error:
+        note(f"{file}: cannot be written ({error.strerror}); the machine will be measured again next time")
     return profile
 
 
-def _key(bi_encoder: str | Path, cross_encoder: str | Path) -> str:
+def profile_key(bi_encoder: str | Path, cross_encoder: str | Path) -> str:
+    """What a profile depends on."""
     weights = (weights_sha256(find_model(model))[:16] for model in (bi_encoder, cross_encoder))
     made_by = (f"bicross {bicross.__version__}", f"openvino {version('openvino')}")
     kinds = "+".join(precisions(bi_encoder, cross_encoder))
@@ -86,12 +89,11 @@ def _read(file: Path, note: Callable[[str], None]) -> dict[str, Any]:
         return {}
 
 
-def _write(file: Path, profiles: dict[str, Any], note: Callable[[str], None]) -> None:
+def write_profiles(file: Path, profiles: dict[str, Any]) -> None:
+    """All profiles, whole or not at all."""
     new = file.with_name(f"{file.name}.{os.getpid()}")
     try:
         new.write_text(json.dumps({"format": FORMAT, "profiles": profiles}, indent=1) + "\n", encoding="utf-8")
         new.replace(file)
-    except OSError as error:
-        note(f"{file}: cannot be written ({error.strerror}); the machine will be measured again next time")
     finally:
         new.unlink(missing_ok=True)

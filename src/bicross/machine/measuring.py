@@ -76,13 +76,21 @@ def precisions(bi_encoder: str | Path, cross_encoder: str | Path) -> list[str]:
     return [chosen, *(["f32"] if chosen != "f32" else []), *(["int8"] if int8 else [])]
 
 
-def measure(bi_encoder: str | Path, cross_encoder: str | Path, folder: Path, *, quick: bool = False) -> MachineProfile:
+def measure(
+    bi_encoder: str | Path,
+    cross_encoder: str | Path,
+    folder: Path,
+    *,
+    kinds: Sequence[str] | None = None,
+    quick: bool = False,
+) -> MachineProfile:
     """Measure this machine; about half a minute on two cores, two seconds with ``quick``.
 
     Args:
         bi_encoder: Name or folder.
         cross_encoder: Name or folder.
         folder: Where a small index is made for a moment: on the disk that will hold indexes.
+        kinds: Precisions, what ``auto`` is to stand for first; by default all that both models have.
         quick: Once, with few texts, and in one precision: for trying things out, too coarse to plan with.
 
     Raises:
@@ -91,7 +99,7 @@ def measure(bi_encoder: str | Path, cross_encoder: str | Path, folder: Path, *, 
         OSError, StorageError: ``folder`` cannot be written.
     """
     load = os.getloadavg()[0] if hasattr(os, "getloadavg") else 0.0
-    kinds = precisions(bi_encoder, cross_encoder)[: 1 if quick else None]
+    kinds = (kinds or precisions(bi_encoder, cross_encoder))[: 1 if quick else None]
     started = perf_counter()
     bi = {kinds[0]: BiEncoder(bi_encoder, precision=kinds[0])}
     cross = {kinds[0]: CrossEncoder(cross_encoder, precision=kinds[0])}

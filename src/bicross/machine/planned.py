@@ -157,8 +157,8 @@ def plan(
         precision=precision,
     )
     assumptions.append(
-        f"queries of {asked_tokens:g} tokens, answered one after the other, in the busiest time {factor:g} times as many "
-        "as in the mean"
+        f"queries of {asked_tokens:g} tokens, answered one after the other, {factor:g} times as many in the busiest "
+        "time as in the mean"
     )
     if work.chunks > profile.indexed:
         graph = "; the graph's cost and building memory likewise" if work.chunks > NO_GRAPH else ""

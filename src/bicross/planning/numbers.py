@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from decimal import Decimal, InvalidOperation
+from decimal import Decimal, InvalidOperation, Overflow
 
 from bicross.errors import UsageError
 
@@ -27,9 +27,11 @@ def whole_number(text: str | int, what: str) -> int:
     plain = str(text).strip().replace("_", "").replace(",", "")
     factor = _SUFFIXES.get(plain[-1:].lower(), 1)
     try:
-        number = Decimal(plain[:-1] if factor > 1 else plain) * factor
+        number = Decimal(plain[:-1]) * factor if factor > 1 else Decimal(plain)
     except InvalidOperation:
         number = Decimal("NaN")
+    except Overflow:
+        number = Decimal(10 * MOST)
     if not number.is_finite():
         raise UsageError(f"{what} is {str(text)[:40]!r}, not a number; write it as 1000000, 1e6 or 1M")
     if number < 1:
