@@ -21,12 +21,13 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from time import perf_counter, process_time
+from typing import Any
 
 from bicross import BiEncoder, CrossEncoder, LocalIndex, Searcher, create, plan, refresh
 from bicross.encoders.loading import DEFAULT_BI_ENCODER, DEFAULT_CROSS_ENCODER
 from bicross.machine import measure, sample_documents
 from bicross.machine.cache import cache_folder
-from bicross.machine.measuring import precisions, usable_cores
+from bicross.machine.measuring import cpu_name, precisions, usable_cores
 from bicross.planning import MachineProfile
 
 RESULTS = Path(__file__).parent / "results" / "plan.json"
@@ -137,8 +138,10 @@ def main() -> None:
     parser.add_argument("--data", type=Path, required=True, help="holds scifact, vaswani and wikiqa-tok")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--scale", type=float, default=1.0, help="of the jobs")
+    parser.add_argument("--out", type=Path, default=RESULTS, help="the JSON file, written anew after each round")
     args = parser.parse_args()
     short, long, queries, pairs = (round(n * args.scale) for n in (4000, 800, 60, 6000))
+    cache_folder().mkdir(parents=True, exist_ok=True)
     rounds: list[list[Outcome]] = []
     for number in range(args.rounds):
         with tempfile.TemporaryDirectory(dir=cache_folder()) as name:
@@ -154,6 +157,18 @@ def main() -> None:
             )
         for one in rounds[-1]:
             print(f"round {number + 1}: {one}", flush=True)
+        about = {"cpu": cpu_name(), "cores": usable_cores(), "rounds": len(rounds)}
+        args.out.write_text(json.dumps({**about, "jobs": summary(rounds)}, indent=1) + "\n")
+    print(f"\n{'job':<52}{'quantity':>10}{'predicted':>11}{'actual':>9}{'ratio':>8}  all ratios, share of the cores")
+    for row in summary(rounds):
+        print(
+            f"{row['job']:<52}{row['quantity']:>10}{row['predicted']:>11}{row['actual']:>9}{row['ratio']:>8}"
+            f"  {row['ratios']} {row['cores']}"
+        )
+
+
+def summary(rounds: list[list[Outcome]]) -> list[dict[str, Any]]:
+    """The round with the median ratio of each quantity, and the ratios of all."""
     rows = []
     for same in zip(*rounds, strict=True):
         ratios = [one.actual / one.predicted for one in same]
@@ -169,14 +184,7 @@ def main() -> None:
                 "cores": [round(one.cores, 2) for one in same if one.cores is not None],
             }
         )
-    print(f"\n{'job':<52}{'quantity':>10}{'predicted':>11}{'actual':>9}{'ratio':>8}  all ratios, share of the cores")
-    for row in rows:
-        print(
-            f"{row['job']:<52}{row['quantity']:>10}{row['predicted']:>11}{row['actual']:>9}{row['ratio']:>8}"
-            f"  {row['ratios']} {row['cores']}"
-        )
-    about = {"machine": measured().machine, "cores": usable_cores(), "rounds": args.rounds}
-    RESULTS.write_text(json.dumps({**about, "jobs": rows}, indent=1) + "\n")
+    return rows
 
 
 if __name__ == "__main__":

@@ -29,6 +29,7 @@ def profile() -> MachineProfile:
         dimension=384,
         store=Curve(((0.0, 0.001), (100.0, 0.002))),
         disk=Curve(((0.0, 2000.0), (100.0, 3000.0))),
+        empty=250_000,
         retrieve=Curve(((10.0, 0.001), (200.0, 0.0105))),
         indexed=1000,
         dot=1e-9,

@@ -68,7 +68,7 @@ def test_an_index_by_hand(profile: MachineProfile) -> None:
     assert plan.store_s == pytest.approx(3000 * 0.0015)
     assert plan.graph_s == 0
     assert plan.seconds == pytest.approx(20 + 18 + 4.5 + 1)
-    assert plan.disk == 3000 * 2500
+    assert plan.disk == 250_000 + 3000 * 2500
     assert plan.memory == 500_000_000 + plan.disk
 
 

@@ -120,7 +120,8 @@ def measure(
         with stored.index:
             cells += stored.cells()
             seconds = _in_turns(cells, 1 if quick else ROUNDS)
-            disk, indexed = stored.bytes_per_chunk(), stored.index.count().chunks
+            disk, empty = stored.bytes_taken()
+            indexed = stored.index.count().chunks
     finally:
         shutil.rmtree(place, ignore_errors=True)
     medians = [statistics.median(taken) for taken in seconds]
@@ -151,6 +152,7 @@ def measure(
         dimension=first_bi.dimension,
         store=curve("store"),
         disk=disk,
+        empty=empty,
         retrieve=curve("retrieve"),
         indexed=indexed,
         dot=curve("dot").points[0][1],
@@ -267,8 +269,11 @@ class _Stored:
         rows = _Replayed.encode(self.index.embedder, ["x"] * 2048).embeddings  # type: ignore[arg-type]
         return [*found, Cell("dot", "", 1, len(rows) ** 2, lambda: rows @ rows.T)]
 
-    def bytes_per_chunk(self) -> Curve:
-        return Curve(tuple((tokens, statistics.median(grown)) for tokens, grown in self.grown.items()))
+    def bytes_taken(self) -> tuple[Curve, int]:
+        """Bytes of a chunk by its tokens, and of what an index takes beside its chunks."""
+        each = {tokens: statistics.median(grown) for tokens, grown in self.grown.items()}
+        chunks = sum(self.at_once * (1 + len(grown)) * each[tokens] for tokens, grown in self.grown.items())
+        return Curve(tuple(each.items())), max(0, round(self.index.bytes_on_disk() - chunks))
 
     def _find(self, query: str, limit: int) -> object:
         return self.index.retrieve(self.index.ask(query, "hybrid"), limit)

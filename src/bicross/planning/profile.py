@@ -68,6 +68,7 @@ class MachineProfile:
         dimension: Numbers in an embedding.
         store: Seconds to chunk a text, take its words and store it, by the tokens of the chunk; all but embedding.
         disk: Bytes on disk of a chunk by its tokens.
+        empty: Bytes on disk that an index takes beside its chunks.
         retrieve: Seconds of a hybrid search with the texts it brings, by the number of them, among ``indexed`` chunks.
         indexed: How many chunks there were.
         dot: Seconds to compare two embeddings, when there are many.
@@ -92,6 +93,7 @@ class MachineProfile:
     dimension: int
     store: Curve
     disk: Curve
+    empty: int
     retrieve: Curve
     indexed: int
     dot: float

@@ -100,7 +100,7 @@ def plan_index(profile: MachineProfile, work: Workload, precision: str = "auto")
     """What indexing takes."""
     speeds, chunks = profile.at(precision), work.chunks
     read = [t + profile.text_special for t in work.chunk_tokens]
-    disk = math.ceil(chunks * profile.disk.mean(work.chunk_tokens))
+    disk = profile.empty + math.ceil(chunks * profile.disk.mean(work.chunk_tokens))
     building = BUILDING if chunks > NO_GRAPH else 1.0
     return IndexPlan(
         encodings=chunks,
