@@ -48,7 +48,7 @@ def machine_profile(
     """
     file = cache_folder() / "machine.json"
     key = profile_key(bi_encoder, cross_encoder) + (" | quick" if quick else "")
-    known = _read(file, note)
+    known = read_profiles(file, note)
     if not remeasure and key in known:
         try:
             return MachineProfile.from_dict(known[key])
@@ -77,7 +77,7 @@ def profile_key(bi_encoder: str | Path, cross_encoder: str | Path) -> str:
     return " | ".join((cpu_name(), f"{usable_cores()} cores", *made_by, *weights, kinds))
 
 
-def _read(file: Path, note: Callable[[str], None]) -> dict[str, Any]:
+def read_profiles(file: Path, note: Callable[[str], None]) -> dict[str, Any]:
     """The profiles in the file; none when it is not there, of another format, or damaged."""
     try:
         content = json.loads(file.read_bytes())

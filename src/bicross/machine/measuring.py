@@ -98,6 +98,7 @@ def measure(
         UsageError: The cross-encoder gives several labels a pair.
         OSError, StorageError: ``folder`` cannot be written.
     """
+    folder.mkdir(parents=True, exist_ok=True)  # what cannot be written is known before the work
     load = os.getloadavg()[0] if hasattr(os, "getloadavg") else 0.0
     kinds = (kinds or precisions(bi_encoder, cross_encoder))[: 1 if quick else None]
     started = perf_counter()
@@ -113,7 +114,6 @@ def measure(
     cells: list[Cell] = []
     for kind in kinds:
         cells += _encoder_cells(kind, bi[kind], cross[kind], texts, 1024 if quick else TOKENS)
-    folder.mkdir(parents=True, exist_ok=True)
     place = Path(tempfile.mkdtemp(prefix="measuring-", dir=folder))
     try:
         stored = _Stored(place, bi[kinds[0]], texts, CHUNKS_AT_ONCE // (8 if quick else 1))
