@@ -58,12 +58,13 @@ def positive(value: float, what: str, least: float = 0.0) -> float:
 
 def duration(seconds: float) -> str:
     """Seconds in the unit that suits them."""
-    if seconds < 1:
+    if seconds < 0.9995:
         return f"{1e3 * seconds:.3g} ms"
-    for unit, size, until in (("s", 1, 120), ("min", 60, 120), ("h", 3600, 48), ("days", 86400, 1000)):
+    for unit, size, until in (("s", 1, 120), ("min", 60, 120), ("h", 3600, 1000), ("days", 86400, 1000)):
         if seconds < until * size:
             return f"{seconds / size:.3g} {unit}"
-    return f"{seconds / (365.25 * 86400):,.3g} years"
+    years = seconds / (365.25 * 86400)
+    return f"{years:,.0f} years" if years >= 100 else f"{years:.3g} years"
 
 
 def size(count: float) -> str:

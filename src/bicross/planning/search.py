@@ -233,7 +233,7 @@ def _advice(ways: tuple[Way, ...], latency_s: float, most: int, chunks: int) -> 
     if bi.fits:
         return "bi-encoder", (
             f"{all_pairs}, and with {both.pairs} candidates both take {duration(both.latency_s)}: more than {limit}; "
-            f"the bi-encoder alone takes {duration(bi.latency_s)}"
+            f"{most} candidates fit, too few to choose from; the bi-encoder alone takes {duration(bi.latency_s)}"
         )
     return "neither", (
         f"embedding a query and finding chunks takes {duration(bi.latency_s)}, more than {limit}, before anything is "
