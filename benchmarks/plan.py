@@ -1,7 +1,7 @@
 """Does a plan come true? Jobs are predicted first, then done; prints what was predicted, what happened, and the ratio.
 
 The machine is measured right before each job, because a plan is for the machine as it is; of the job the plan knows the
-number of documents or pairs, and a sample of other documents and queries of the same collection. Jobs: indexing short
+number of documents or pairs, and a random sample of other documents and queries of the same collection. Jobs: indexing short
 texts (vaswani), indexing longer ones, which become several chunks (scifact), searching those with 50 candidates
 reranked, and scoring pairs (wikiqa-tok). Each round does all of them; the table has the medians of the rounds, the JSON
 file has all. ``cores`` is the share of the machine that this process got while it worked: what is left was not used, or
@@ -15,6 +15,7 @@ from __future__ import annotations
 import argparse
 import gzip
 import json
+import random
 import statistics
 import tempfile
 from collections.abc import Callable
@@ -60,10 +61,12 @@ class Collection:
         folder = data / name
         with gzip.open(folder / "corpus.jsonl.gz", "rt") as stream:
             found = [line for line in stream if json.loads(line)["text"].strip()]
+        random.Random(0).shuffle(found)
         job, sample = place / f"{name}.jsonl", place / f"{name}-sample.jsonl"
         job.write_text("".join(found[:count]))
         sample.write_text("".join(found[count : count + SAMPLE]))
         queries = [json.loads(line)["text"] for line in (folder / "queries.jsonl").read_text().splitlines()]
+        random.Random(0).shuffle(queries)
         return Collection(name, job, sample, queries)
 
 
