@@ -1,8 +1,8 @@
 """Does a plan come true? Jobs are predicted first, then done; prints what was predicted, what happened, and the ratio.
 
 The machine is measured right before each job, because a plan is for the machine as it is; of the job the plan knows the
-number of documents or pairs, and a random sample of other documents and queries of the same collection. Jobs: indexing short
-texts (vaswani), indexing longer ones, which become several chunks (scifact), searching those with 50 candidates
+number of documents or pairs, and a random sample of other documents and queries of the same collection. Jobs: indexing
+short texts (vaswani), indexing longer ones, which become several chunks (scifact), searching those with 50 candidates
 reranked, and scoring pairs (wikiqa-tok). Each round does all of them; the table has the medians of the rounds, the JSON
 file has all. ``cores`` is the share of the machine that this process got while it worked: what is left was not used, or
 was taken by other work.

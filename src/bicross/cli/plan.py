@@ -101,10 +101,11 @@ def _print(made: Plan, console: Console) -> None:
 def _speeds(profile: MachineProfile) -> Table:
     table = _table("This machine", "precision", "tokens", "texts/s", "pairs/s")
     for precision, speeds in profile.speeds.items():
-        lengths = sorted({round(n) for n, _ in (*speeds.encode.points, *speeds.score.points)})
-        for tokens in (n for n in lengths if n >= 32):
-            encoded = f"{1 / speeds.encode.at(tokens):,.0f}" if tokens <= profile.chunk_tokens + 2 else ""
-            table.add_row(precision, f"{tokens}", encoded, f"{1 / speeds.score.at(tokens):,.0f}")
+        for tokens in (32, 64, 128, 256, 512):
+            texts = tokens <= profile.chunk_tokens + profile.text_special
+            if texts or tokens <= profile.pair_tokens:
+                pairs = f"{1 / speeds.score.at(tokens):,.0f}" if tokens <= profile.pair_tokens else ""
+                table.add_row(precision, f"{tokens}", f"{1 / speeds.encode.at(tokens):,.0f}" if texts else "", pairs)
     return table
 
 

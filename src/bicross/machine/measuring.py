@@ -84,7 +84,7 @@ def measure(
     kinds: Sequence[str] | None = None,
     quick: bool = False,
 ) -> MachineProfile:
-    """Measure this machine; about half a minute on two cores, two seconds with ``quick``.
+    """Measure this machine; about a minute on two cores, some seconds with ``quick``.
 
     Args:
         bi_encoder: Name or folder.
