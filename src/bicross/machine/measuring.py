@@ -10,7 +10,7 @@ import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from time import perf_counter
+from time import perf_counter, time
 from typing import Any
 
 import numpy as np
@@ -99,6 +99,9 @@ def measure(
         OSError, StorageError: ``folder`` cannot be written.
     """
     folder.mkdir(parents=True, exist_ok=True)  # what cannot be written is known before the work
+    for left in folder.glob("measuring-*"):  # by a process that was killed
+        if time() - left.stat().st_mtime > 86_400:
+            shutil.rmtree(left, ignore_errors=True)
     load = os.getloadavg()[0] if hasattr(os, "getloadavg") else 0.0
     kinds = (kinds or precisions(bi_encoder, cross_encoder))[: 1 if quick else None]
     started = perf_counter()
