@@ -62,6 +62,7 @@ bench: $(VENV)-bench/.installed ## Side by side with other libraries; DATA=folde
 	$(VENV)-bench/bin/python benchmarks/start.py
 	$(if $(DATA),$(VENV)-bench/bin/python benchmarks/int8.py --data $(DATA),@echo "answers in int8: give DATA=folder with BEIR collections")
 	$(if $(DATA),$(VENV)-bench/bin/python benchmarks/quality.py --data $(DATA),@echo "quality: give DATA=folder with BEIR collections")
+	$(if $(DATA),$(VENV)-bench/bin/python benchmarks/plan.py --data $(DATA),@echo "plans against what happened: give DATA=folder with BEIR collections")
 
 guide: $(VENV)-bench/.installed ## The numbers of docs/which-encoder.md, half an hour; DATA=folder with BEIR collections
 	$(VENV)-bench/bin/python benchmarks/guide.py --data $(DATA)

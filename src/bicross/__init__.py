@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from bicross.errors import BicrossError
     from bicross.evaluation import Evaluation, evaluate
     from bicross.index import LocalIndex, check, export, refresh
+    from bicross.machine import Plan, plan
     from bicross.opening import create, import_export, open
     from bicross.planning import PairPlan, plan_pairs
     from bicross.search import Comparison, Hit, Searcher, SearchResult, compare
@@ -31,6 +32,7 @@ _HOME = {
     "Hit": "search",
     "LocalIndex": "index",
     "PairPlan": "planning",
+    "Plan": "machine",
     "Quantised": "encoders",
     "SearchResult": "search",
     "Searcher": "search",
@@ -42,6 +44,7 @@ _HOME = {
     "export": "index",
     "import_export": "opening",
     "open": "opening",
+    "plan": "machine",
     "plan_pairs": "planning",
     "quantise": "encoders",
     "read_documents": "documents",
@@ -61,6 +64,7 @@ __all__ = [
     "Hit",
     "LocalIndex",
     "PairPlan",
+    "Plan",
     "Quantised",
     "SearchResult",
     "Searcher",
@@ -72,6 +76,7 @@ __all__ = [
     "export",
     "import_export",
     "open",
+    "plan",
     "plan_pairs",
     "quantise",
     "read_documents",

@@ -18,6 +18,7 @@ from bicross.cli import (
     index,
     info,
     models,
+    plan,
     quantise,
     score,
     search,
@@ -44,6 +45,7 @@ app.command("import")(transfer.import_)
 app.command("evaluate")(evaluate.evaluate)
 app.command("calibrate")(calibrate.calibrate)
 app.command("score")(score.score)
+app.command("plan")(plan.plan)
 app.command("models")(models.models)
 app.command("quantise")(quantise.quantise)
 

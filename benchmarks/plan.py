@@ -1,0 +1,194 @@
+"""Does a plan come true? Jobs are predicted first, then done; prints what was predicted, what happened, and the ratio.
+
+The machine is measured right before each job, because a plan is for the machine as it is; of the job the plan knows the
+number of documents or pairs, and a random sample of other documents and queries of the same collection. Jobs: indexing
+short texts (vaswani), indexing longer ones, which become several chunks (scifact), searching those with 50 candidates
+reranked, and scoring pairs (wikiqa-tok). Each round does all of them; the table has the medians of the rounds, the JSON
+file has all. ``cores`` is the share of the machine that this process got while it worked: what is left was not used, or
+was taken by other work.
+
+Run: ``python benchmarks/plan.py --data folder-with-BEIR-collections``
+"""
+
+from __future__ import annotations
+
+import argparse
+import gzip
+import json
+import random
+import statistics
+import tempfile
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from time import perf_counter, process_time
+from typing import Any
+
+from bicross import BiEncoder, CrossEncoder, LocalIndex, Searcher, create, plan, refresh
+from bicross.encoders.loading import DEFAULT_BI_ENCODER, DEFAULT_CROSS_ENCODER
+from bicross.machine import measure, sample_documents
+from bicross.machine.cache import cache_folder
+from bicross.machine.measuring import cpu_name, precisions, usable_cores
+from bicross.planning import MachineProfile
+
+RESULTS = Path(__file__).parent / "results" / "plan.json"
+CANDIDATES = 50
+SAMPLE = 200
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """One quantity of one job: as predicted, and as it was."""
+
+    job: str
+    quantity: str
+    predicted: float
+    actual: float
+    cores: float | None = None
+
+
+@dataclass(frozen=True)
+class Collection:
+    """A part of a collection to work on, and a sample of another part."""
+
+    name: str
+    job: Path
+    sample: Path
+    queries: list[str]
+
+    @staticmethod
+    def of(data: Path, name: str, count: int, place: Path) -> Collection:
+        folder = data / name
+        with gzip.open(folder / "corpus.jsonl.gz", "rt") as stream:
+            found = [line for line in stream if json.loads(line)["text"].strip()]
+        random.Random(0).shuffle(found)
+        job, sample = place / f"{name}.jsonl", place / f"{name}-sample.jsonl"
+        job.write_text("".join(found[:count]))
+        sample.write_text("".join(found[count : count + SAMPLE]))
+        queries = [json.loads(line)["text"] for line in (folder / "queries.jsonl").read_text().splitlines()]
+        random.Random(0).shuffle(queries)
+        return Collection(name, job, sample, queries)
+
+
+def timed(work: Callable[[], object]) -> tuple[float, float]:
+    """Seconds, and the share of all cores that this process used."""
+    started, used = perf_counter(), process_time()
+    work()
+    seconds = perf_counter() - started
+    return seconds, (process_time() - used) / seconds / usable_cores()
+
+
+def measured() -> MachineProfile:
+    """This machine now, in the precision that the jobs run in."""
+    kinds = precisions(DEFAULT_BI_ENCODER, DEFAULT_CROSS_ENCODER)[:1]
+    return measure(DEFAULT_BI_ENCODER, DEFAULT_CROSS_ENCODER, cache_folder(), kinds=kinds)
+
+
+def indexing(texts: Collection, count: int, into: Path) -> list[Outcome]:
+    """From the file to the index, models opened and all."""
+    predicted = plan(count, sample=texts.sample, profile=measured()).index
+    assert predicted is not None
+    # the index needs only the bi-encoder; the plan's start is both, a fraction of a second
+    index: list[LocalIndex] = []
+
+    def run() -> None:
+        index.append(create(into))
+        refresh(index[0], [texts.job])
+
+    seconds, cores = timed(run)
+    stats = index[0].stats()
+    index[0].close()
+    job = f"index {count:,} documents of {texts.name}"
+    return [
+        Outcome(job, "seconds", predicted.seconds, seconds, cores),
+        Outcome(job, "chunks", predicted.encodings, stats.chunks),
+        Outcome(job, "disk MB", predicted.disk / 1e6, stats.bytes / 1e6),
+    ]
+
+
+def searching(texts: Collection, count: int, queries: int, place: Path) -> list[Outcome]:
+    """Queries one after the other, both stages, an open index."""
+    bi, asked, others = BiEncoder(), texts.queries[:queries], texts.queries[queries : 2 * queries]
+    tokens = sum(len(bi.token_spans(query)) for query in others) / len(others)
+    made = plan(
+        count, sample=texts.sample, query_tokens=tokens, candidates=CANDIDATES, latency_ms=60_000, profile=measured()
+    )
+    assert made.search is not None
+    predicted = queries * made.search.ways[1].latency_s
+    with LocalIndex.open(place, bi) as index:
+        searcher = Searcher(index, CrossEncoder())
+        seconds, cores = timed(lambda: [searcher.search(query, candidates=CANDIDATES) for query in asked])
+    job = f"search {queries} queries of {texts.name}, {CANDIDATES} candidates"
+    return [Outcome(job, "seconds", predicted, seconds, cores)]
+
+
+def scoring(texts: Collection, pairs: int) -> list[Outcome]:
+    """Queries with documents at random: what comparing pairs comes down to."""
+    profile, bi, cross = measured(), BiEncoder(), CrossEncoder()
+    seen = sample_documents([texts.sample], profile.chunk_tokens, bi.token_spans)
+    others = texts.queries[-SAMPLE:]
+    tokens = sum(len(bi.token_spans(query)) for query in others) / len(others)
+    lengths = [t + tokens + profile.pair_special for t in seen.chunk_tokens]
+    predicted = pairs * profile.at("auto").score.mean(lengths)
+    documents = [json.loads(line)["text"] for line in texts.job.read_text().splitlines()]
+    work = [(texts.queries[i % 500], documents[(7 * i) % len(documents)]) for i in range(pairs)]
+    seconds, cores = timed(lambda: cross.predict(work))
+    return [Outcome(f"score {pairs:,} pairs of {texts.name}", "seconds", predicted, seconds, cores)]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data", type=Path, required=True, help="holds scifact, vaswani and wikiqa-tok")
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--scale", type=float, default=1.0, help="of the jobs")
+    parser.add_argument("--out", type=Path, default=RESULTS, help="the JSON file, written anew after each round")
+    args = parser.parse_args()
+    short, long, queries, pairs = (round(n * args.scale) for n in (4000, 800, 60, 6000))
+    cache_folder().mkdir(parents=True, exist_ok=True)
+    rounds: list[list[Outcome]] = []
+    for number in range(args.rounds):
+        with tempfile.TemporaryDirectory(dir=cache_folder()) as name:
+            place = Path(name)
+            abstracts = Collection.of(args.data, "scifact", long, place)
+            rounds.append(
+                [
+                    *indexing(Collection.of(args.data, "vaswani", short, place), short, place / "short"),
+                    *indexing(abstracts, long, place / "long"),
+                    *searching(abstracts, long, queries, place / "long"),
+                    *scoring(Collection.of(args.data, "wikiqa-tok", pairs, place), pairs),
+                ]
+            )
+        for one in rounds[-1]:
+            print(f"round {number + 1}: {one}", flush=True)
+        about = {"cpu": cpu_name(), "cores": usable_cores(), "rounds": len(rounds)}
+        args.out.write_text(json.dumps({**about, "jobs": summary(rounds)}, indent=1) + "\n")
+    print(f"\n{'job':<52}{'quantity':>10}{'predicted':>11}{'actual':>9}{'ratio':>8}  all ratios, share of the cores")
+    for row in summary(rounds):
+        print(
+            f"{row['job']:<52}{row['quantity']:>10}{row['predicted']:>11}{row['actual']:>9}{row['ratio']:>8}"
+            f"  {row['ratios']} {row['cores']}"
+        )
+
+
+def summary(rounds: list[list[Outcome]]) -> list[dict[str, Any]]:
+    """The round with the median ratio of each quantity, and the ratios of all."""
+    rows = []
+    for same in zip(*rounds, strict=True):
+        ratios = [one.actual / one.predicted for one in same]
+        middle = sorted(same, key=lambda one: one.actual / one.predicted)[len(same) // 2]
+        rows.append(
+            {
+                "job": middle.job,
+                "quantity": middle.quantity,
+                "predicted": round(middle.predicted, 2),
+                "actual": round(middle.actual, 2),
+                "ratio": round(statistics.median(ratios), 3),
+                "ratios": [round(ratio, 3) for ratio in ratios],
+                "cores": [round(one.cores, 2) for one in same if one.cores is not None],
+            }
+        )
+    return rows
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,164 @@
+"""``bicross plan``"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.table import Table
+
+    from bicross.machine import Plan
+    from bicross.planning import AllPairsPlan, IndexPlan, MachineProfile, SearchPlan, Workload
+
+
+def plan(
+    documents: Annotated[
+        str | None, typer.Option("--documents", help="How many: 1000000, 1e6, 1M (default: those of --sample).")
+    ] = None,
+    queries_per_day: Annotated[str, typer.Option("--queries-per-day", help="How many.")] = "10000",
+    latency_ms: Annotated[float, typer.Option("--latency-ms", help="What one query may take.")] = 200.0,
+    all_pairs: Annotated[
+        str | None, typer.Option("--all-pairs", help="So many sentences, each to be compared with every other.")
+    ] = None,
+    sample: Annotated[
+        list[str] | None,
+        typer.Option("--sample", help="File or folder with documents like yours; some hundreds are read; repeatable."),
+    ] = None,
+    words: Annotated[
+        float | None, typer.Option("--words", help="Of a document (200) or a sentence (20), without --sample.")
+    ] = None,
+    query_tokens: Annotated[float, typer.Option("--query-tokens", help="Of a usual query.")] = 10.0,
+    candidates: Annotated[
+        str, typer.Option("--candidates", help="Chunks that the cross-encoder reads, if so many fit.")
+    ] = "50",
+    neighbours: Annotated[
+        str, typer.Option("--neighbours", help="Candidates of each sentence, with --all-pairs.")
+    ] = "10",
+    peak: Annotated[
+        float, typer.Option("--peak", help="Queries of the busiest time, as a multiple of the mean.")
+    ] = 4.0,
+    precision: Annotated[str, typer.Option("--precision", help="auto, f32, bf16 or int8.")] = "auto",
+    model: Annotated[str | None, typer.Option("--model", help="Bi-encoder: name or folder.")] = None,
+    cross_encoder: Annotated[
+        str | None, typer.Option("--cross-encoder", help="Name or folder (default: the one that bicross ships).")
+    ] = None,
+    remeasure: Annotated[bool, typer.Option("--remeasure", help="Measure this machine again.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON object.")] = False,
+) -> None:
+    """Predict hours, disk, memory and machines from what this machine was measured to do, and say which encoder to use.
+
+    The machine is measured once, in about a minute, and the result kept.
+    """
+    from rich.console import Console
+
+    from bicross.encoders.loading import DEFAULT_BI_ENCODER, DEFAULT_CROSS_ENCODER
+    from bicross.machine import plan
+
+    made = plan(
+        documents,
+        queries_per_day=queries_per_day,
+        latency_ms=latency_ms,
+        all_pairs=all_pairs,
+        sample=[Path(path) for path in sample] if sample else None,
+        words=words,
+        query_tokens=query_tokens,
+        candidates=candidates,
+        neighbours=neighbours,
+        peak=peak,
+        precision=precision,
+        bi_encoder=model or DEFAULT_BI_ENCODER,
+        cross_encoder=cross_encoder or DEFAULT_CROSS_ENCODER,
+        remeasure=remeasure,
+        note=lambda line: typer.echo(f"bicross: {line}", err=True),
+    )
+    if as_json:
+        typer.echo(json.dumps(made.as_dict(), ensure_ascii=False))
+        return
+    console = Console()
+    if not console.is_terminal:
+        console = Console(width=120, color_system=None, highlight=False)
+    _print(made, console)
+
+
+def _print(made: Plan, console: Console) -> None:
+    console.print(_speeds(made.profile))
+    if made.work and made.index and made.search:
+        console.print(_index(made.work, made.index))
+        console.print(_ways(made.search))
+        console.print(f"Use: [bold]{made.search.use}[/bold] – {made.search.why}.", soft_wrap=True)
+    if made.all_pairs:
+        console.print(_all_pairs(made.all_pairs))
+        console.print(f"Use: [bold]{made.all_pairs.use}[/bold] – {made.all_pairs.why}.", soft_wrap=True)
+    for line in made.assumptions:
+        console.print(f"  {line}", style="dim", soft_wrap=True, markup=False)
+
+
+def _speeds(profile: MachineProfile) -> Table:
+    table = _table("This machine", "precision", "tokens", "texts/s", "pairs/s")
+    for precision, speeds in profile.speeds.items():
+        for tokens in (32, 64, 128, 256, 512):
+            texts = tokens <= profile.chunk_tokens + profile.text_special
+            if texts or tokens <= profile.pair_tokens:
+                pairs = f"{1 / speeds.score.at(tokens):,.0f}" if tokens <= profile.pair_tokens else ""
+                table.add_row(precision, f"{tokens}", f"{1 / speeds.encode.at(tokens):,.0f}" if texts else "", pairs)
+    return table
+
+
+def _index(work: Workload, index: IndexPlan) -> Table:
+    from bicross.planning.numbers import duration, size
+
+    table = _table("Indexing", "", "")
+    for name, value in (
+        ("documents", f"{work.documents:,}"),
+        ("encodings (chunks)", f"{index.encodings:,}"),
+        ("tokens", f"{index.tokens:,}"),
+        ("time", duration(index.seconds)),
+        ("  embedding", duration(index.encode_s)),
+        ("  reading, chunking, storing", duration(index.read_s + index.store_s)),
+        ("  graph", duration(index.graph_s)),
+        ("disk", size(index.disk)),
+        ("memory while indexing", size(index.memory)),
+    ):
+        table.add_row(name, value)
+    return table
+
+
+def _ways(search: SearchPlan) -> Table:
+    from bicross.planning.numbers import duration, size
+
+    table = _table("A query", "with", "pairs", "time", "fits", "pairs a day", "machines")
+    for way in search.ways:
+        fits = "yes" if way.fits else "no"
+        name, time = str(way.use), duration(way.latency_s)
+        table.add_row(name, f"{way.pairs:,}", time, fits, f"{way.pairs_per_day:,}", f"{way.machines:,}")
+    table.caption = (
+        f"embedding {duration(search.embed_s)}, first stage {duration(search.retrieve_s)}, a pair "
+        f"{duration(search.pair_s)}; up to {search.most_candidates:,} candidates fit; memory {size(search.memory)}"
+    )
+    return table
+
+
+def _all_pairs(planned: AllPairsPlan) -> Table:
+    from bicross.planning.numbers import duration
+
+    work = planned.work
+    table = _table(f"{work.sentences:,} sentences, each with every other", "with", "encodings", "pairs read", "time")
+    alone = duration(planned.encode_s + planned.compare_s)
+    table.add_row("bi-encoder: n", f"{work.encodings:,}", "0", alone)
+    table.add_row("cross-encoder: n(n−1)/2", "0", f"{work.pairs:,}", duration(planned.score_s))
+    table.add_row("both", f"{work.encodings:,}", f"{planned.candidates:,}", duration(planned.both_s))
+    return table
+
+
+def _table(title: str, *columns: str) -> Table:
+    from rich.table import Table
+
+    table = Table(*columns, title=title, title_justify="left", caption_justify="left", show_header=any(columns))
+    for column in table.columns[1:]:
+        column.justify = "right"
+    return table
