@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from bicross.errors import BicrossError
     from bicross.index import LocalIndex, check, export, refresh
     from bicross.opening import create, import_export, open
+    from bicross.pairs import PairReport, TextPair, find_pairs
     from bicross.planning import PairPlan, plan_pairs
     from bicross.search import Hit, Searcher, SearchResult
 
@@ -28,13 +29,16 @@ _HOME = {
     "Hit": "search",
     "LocalIndex": "index",
     "PairPlan": "planning",
+    "PairReport": "pairs",
     "Quantised": "encoders",
     "SearchResult": "search",
     "Searcher": "search",
+    "TextPair": "pairs",
     "check": "index",
     "compact": "encoders",
     "create": "opening",
     "export": "index",
+    "find_pairs": "pairs",
     "import_export": "opening",
     "open": "opening",
     "plan_pairs": "planning",
@@ -54,13 +58,16 @@ __all__ = [
     "Hit",
     "LocalIndex",
     "PairPlan",
+    "PairReport",
     "Quantised",
     "SearchResult",
     "Searcher",
+    "TextPair",
     "check",
     "compact",
     "create",
     "export",
+    "find_pairs",
     "import_export",
     "open",
     "plan_pairs",

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 import bicross
-from bicross.cli import check, delete, get, index, info, models, quantise, score, search, transfer
+from bicross.cli import check, delete, get, index, info, models, pairs, quantise, score, search, transfer
 from bicross.errors import BicrossError, UsageError
 
 app = typer.Typer(
@@ -27,6 +27,7 @@ app.command("check")(check.check)
 app.command("export")(transfer.export)
 app.command("import")(transfer.import_)
 app.command("score")(score.score)
+app.command("pairs")(pairs.pairs)
 app.command("models")(models.models)
 app.command("quantise")(quantise.quantise)
 
