@@ -19,7 +19,7 @@ def pairs(
     ],
     threshold: Annotated[
         float | None,
-        typer.Option("--threshold", help="Lowest probability (default: .5); with --no-rerank lowest cosine (.8)."),
+        typer.Option("--threshold", help="Lowest probability (default: .5); with --no-rerank lowest cosine (.875)."),
     ] = None,
     top: Annotated[
         int | None, typer.Option("--top", help="So many best pairs, in place of a threshold or too.")
@@ -153,7 +153,7 @@ def _report(report: PairReport, *files: Path | None) -> None:
         say(f"left out, because they have no text: {few}{more}")
     if report.verdict == "relevance":
         say(
-            "these models have no fitted numbers for pairs: the verdict is the mean logit alone, and the probability is "
+            "these models have no fitted numbers for pairs: the verdict is the mean logit alone, and its probability "
             "that of relevance to a query, not calibrated for pairs"
         )
     if report.truncated_texts or report.truncated_pairs:

@@ -24,6 +24,9 @@ from bicross.planning import plan_pairs
 #: Copies of one text whose pairs are all listed: a thousand equal texts would make half a million pairs.
 LISTED_COPIES = 100
 
+#: The lowest cosine of a pair where cosines alone decide: a probability of .5 on the same judged pairs as the verdict.
+COSINE = 0.875
+
 #: The lowest cosine of a candidate where the verdict does not give one.
 FLOOR = 0.5
 
@@ -55,7 +58,7 @@ def find_pairs(
         cross_encoder: By default the one that bicross ships.
         rerank: False leaves the decision to the cosines.
         threshold: The lowest probability of a pair, 0 to 1; without ``rerank`` the lowest cosine. By default .5, or a
-            cosine of .8; with ``top``, none.
+            cosine of .875; with ``top``, none.
         top: The most pairs, best first.
         neighbours: A pair is a candidate when it is among so many nearest neighbours of one of both texts.
         floor: The lowest cosine of a candidate; by default the lowest at which a pair can reach the threshold, or .5
@@ -75,7 +78,7 @@ def find_pairs(
         judge.check_orders()
     verdict = verdict_of(bi_encoder, judge)
     if threshold is None and top is None:
-        threshold = 0.5 if rerank else 0.8
+        threshold = 0.5 if rerank else COSINE
     bar = -inf if threshold is None else verdict.bar(threshold)
     if floor is None:
         floor = verdict.floor(bar, default=FLOOR)
