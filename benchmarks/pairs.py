@@ -3,11 +3,11 @@
 ``recall``: the exhaustive answer embeds all texts, computes all n (n - 1) / 2 cosines, and has the cross-encoder read
 every pair with a cosine of at least ``--read-from`` in both directions, without ``bicross.pairs``. A pair below it
 would need a logit that the model cannot give: the least cosine in the answer and the highest logit seen stand beside
-it. The first set is read whole, down to a cosine of -1.
+it. The last set, of ``--whole`` questions, is read whole, down to a cosine of -1.
 
 ``scale``: the titles of a corpus, the most that ``--texts`` says; the report of the run, from text to clusters.
 
-Prints tables and writes ``benchmarks/results/pairs.json``; each part replaces its own key there.
+Prints tables and writes ``benchmarks/results/pairs.json``; each part has a key of its own there.
 
 Run: ``python benchmarks/pairs.py recall --data folder`` and ``python benchmarks/pairs.py scale --data folder``.
 """
@@ -98,11 +98,12 @@ def exhaustive(
     }
 
 
-def recall(data: Path, read_from: float) -> dict[str, object]:
+def recall(data: Path, read_from: float, whole: int) -> dict[str, object]:
     bi_encoder, cross_encoder = BiEncoder(), CrossEncoder()
     asked, made = list(dict.fromkeys(questions(data))), list(dict.fromkeys(templates(data)))
-    sets = {"questions, read whole": (asked[:500], -1.0), "questions": (asked[:2000], read_from)}
-    sets["templates"] = (made[:2000], read_from)
+    sets = {"questions": (asked[:2000], read_from), "templates": (made[:2000], read_from)}
+    if whole:
+        sets[f"{whole} questions, all read"] = (asked[:whole], -1.0)
     results = {}
     for name, (texts, lowest) in sets.items():
         results[name] = exhaustive(texts, lowest, bi_encoder, cross_encoder)
@@ -137,11 +138,15 @@ def main() -> None:
     parser.add_argument("part", choices=["recall", "scale"])
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--texts", type=int, default=100_000)
-    parser.add_argument("--read-from", type=float, default=0.6, help="-1 reads all pairs: an hour and more")
+    parser.add_argument("--read-from", type=float, default=0.7, help="-1 reads all pairs: an hour and more")
+    parser.add_argument("--whole", type=int, default=500, help="questions of which all pairs are read; 0 for none")
     parser.add_argument("--out", type=Path, default=RESULTS)
     args = parser.parse_args()
-    result = recall(args.data, args.read_from) if args.part == "recall" else scale(args.data, args.texts)
     stored = json.loads(args.out.read_text(encoding="utf-8")) if args.out.exists() else {}
+    if args.part == "scale":
+        result = scale(args.data, args.texts)
+    else:
+        result = stored.get("recall", {}) | recall(args.data, args.read_from, args.whole)
     args.out.write_text(json.dumps(stored | {args.part: result}, indent=1) + "\n", encoding="utf-8")
 
 
