@@ -98,17 +98,14 @@ def exhaustive(
     }
 
 
-def recall(data: Path, read_from: float, whole: int) -> dict[str, object]:
+def recall(data: Path, read_from: float, whole: int) -> Iterator[tuple[str, dict[str, object]]]:
     bi_encoder, cross_encoder = BiEncoder(), CrossEncoder()
     asked, made = list(dict.fromkeys(questions(data))), list(dict.fromkeys(templates(data)))
-    sets = {"questions": (asked[:2000], read_from), "templates": (made[:2000], read_from)}
     if whole:
-        sets[f"{whole} questions, all read"] = (asked[:whole], -1.0)
-    results = {}
-    for name, (texts, lowest) in sets.items():
-        results[name] = exhaustive(texts, lowest, bi_encoder, cross_encoder)
-        print(name, json.dumps(results[name], indent=1), flush=True)
-    return results
+        yield f"{whole} questions, all read", exhaustive(asked[:whole], -1.0, bi_encoder, cross_encoder)
+    else:
+        yield "questions", exhaustive(asked[:2000], read_from, bi_encoder, cross_encoder)
+        yield "templates", exhaustive(made[:2000], read_from, bi_encoder, cross_encoder)
 
 
 def scale(data: Path, count: int) -> dict[str, object]:
@@ -139,15 +136,20 @@ def main() -> None:
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--texts", type=int, default=100_000)
     parser.add_argument("--read-from", type=float, default=0.7, help="-1 reads all pairs: an hour and more")
-    parser.add_argument("--whole", type=int, default=500, help="questions of which all pairs are read; 0 for none")
+    parser.add_argument("--whole", type=int, default=0, help="so many questions of which all pairs are read")
     parser.add_argument("--out", type=Path, default=RESULTS)
     args = parser.parse_args()
-    stored = json.loads(args.out.read_text(encoding="utf-8")) if args.out.exists() else {}
     if args.part == "scale":
-        result = scale(args.data, args.texts)
+        _store(args.out, "scale", scale(args.data, args.texts))
     else:
-        result = stored.get("recall", {}) | recall(args.data, args.read_from, args.whole)
-    args.out.write_text(json.dumps(stored | {args.part: result}, indent=1) + "\n", encoding="utf-8")
+        for name, result in recall(args.data, args.read_from, args.whole):
+            print(name, json.dumps(result, indent=1), flush=True)
+            _store(args.out, f"recall, {name}", result)
+
+
+def _store(file: Path, key: str, result: dict[str, object]) -> None:
+    stored = json.loads(file.read_text(encoding="utf-8")) if file.exists() else {}
+    file.write_text(json.dumps(stored | {key: result}, indent=1) + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":
