@@ -63,6 +63,8 @@ bench: $(VENV)-bench/.installed ## Side by side with other libraries; DATA=folde
 	$(if $(DATA),$(VENV)-bench/bin/python benchmarks/int8.py --data $(DATA),@echo "answers in int8: give DATA=folder with BEIR collections")
 	$(if $(DATA),$(VENV)-bench/bin/python benchmarks/quality.py --data $(DATA),@echo "quality: give DATA=folder with BEIR collections")
 	$(if $(DATA),$(VENV)-bench/bin/python benchmarks/plan.py --data $(DATA),@echo "plans against what happened: give DATA=folder with BEIR collections")
+	$(if $(DATA),$(VENV)-bench/bin/python benchmarks/pairs.py recall --data $(DATA),@echo "pairs: give DATA=folder with BEIR collections")
+	$(if $(DATA),$(VENV)-bench/bin/python benchmarks/pairs.py scale --data $(DATA))
 
 guide: $(VENV)-bench/.installed ## The numbers of docs/which-encoder.md, half an hour; DATA=folder with BEIR collections
 	$(VENV)-bench/bin/python benchmarks/guide.py --data $(DATA)

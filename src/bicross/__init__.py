@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from bicross.index import LocalIndex, check, export, refresh
     from bicross.machine import Plan, plan
     from bicross.opening import create, import_export, open
+    from bicross.pairs import PairReport, TextPair, find_pairs
     from bicross.planning import PairPlan, plan_pairs
     from bicross.search import Comparison, Hit, Searcher, SearchResult, compare
 
@@ -32,16 +33,19 @@ _HOME = {
     "Hit": "search",
     "LocalIndex": "index",
     "PairPlan": "planning",
+    "PairReport": "pairs",
     "Plan": "machine",
     "Quantised": "encoders",
     "SearchResult": "search",
     "Searcher": "search",
+    "TextPair": "pairs",
     "check": "index",
     "compact": "encoders",
     "compare": "search",
     "create": "opening",
     "evaluate": "evaluation",
     "export": "index",
+    "find_pairs": "pairs",
     "import_export": "opening",
     "open": "opening",
     "plan": "machine",
@@ -64,16 +68,19 @@ __all__ = [
     "Hit",
     "LocalIndex",
     "PairPlan",
+    "PairReport",
     "Plan",
     "Quantised",
     "SearchResult",
     "Searcher",
+    "TextPair",
     "check",
     "compact",
     "compare",
     "create",
     "evaluate",
     "export",
+    "find_pairs",
     "import_export",
     "open",
     "plan",

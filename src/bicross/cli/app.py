@@ -18,6 +18,7 @@ from bicross.cli import (
     index,
     info,
     models,
+    pairs,
     plan,
     quantise,
     score,
@@ -46,6 +47,7 @@ app.command("evaluate")(evaluate.evaluate)
 app.command("calibrate")(calibrate.calibrate)
 app.command("score")(score.score)
 app.command("plan")(plan.plan)
+app.command("pairs")(pairs.pairs)
 app.command("models")(models.models)
 app.command("quantise")(quantise.quantise)
 

@@ -8,6 +8,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -44,6 +45,12 @@ class Platt:
         x = self.slope * np.asarray(scores, np.float64) + self.intercept
         return np.asarray(0.5 * (1.0 + np.tanh(0.5 * x)), dtype=np.float32)  # tanh does not overflow
 
+    def least_score(self, relevance: float) -> float:
+        """The least score of which the relevance reaches ``relevance``; infinite where all or none do."""
+        if relevance in (0, 1):
+            return math.copysign(math.inf, relevance - 0.5)
+        return (math.log(relevance / (1 - relevance)) - self.intercept) / self.slope
+
 
 @dataclass(frozen=True)
 class Isotonic:
@@ -67,6 +74,16 @@ class Isotonic:
         """Relevance, float32 of the same shape, between 0 and 1 and never falling as the score rises."""
         found = np.interp(np.asarray(scores, np.float64), self.scores, self.relevance)
         return np.asarray(found, dtype=np.float32)
+
+    def least_score(self, relevance: float) -> float:
+        """The least score of which the relevance reaches ``relevance``; infinite where all or none do."""
+        if relevance <= self.relevance[0]:
+            return -math.inf
+        if relevance > self.relevance[-1]:
+            return math.inf
+        after = int(np.searchsorted(self.relevance, relevance))
+        (x0, x1), (y0, y1) = self.scores[after - 1 : after + 1], self.relevance[after - 1 : after + 1]
+        return x0 + (x1 - x0) * (relevance - y0) / (y1 - y0)
 
 
 Calibration = Platt | Isotonic

@@ -9,7 +9,6 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-import bicross
 from bicross.encoders import find_model
 from bicross.encoders.loading import DEFAULT_BI_ENCODER, DEFAULT_CROSS_ENCODER, weights_sha256
 from bicross.errors import BicrossError
@@ -72,7 +71,7 @@ def machine_profile(
 def profile_key(bi_encoder: str | Path, cross_encoder: str | Path) -> str:
     """What a profile depends on."""
     weights = (weights_sha256(find_model(model))[:16] for model in (bi_encoder, cross_encoder))
-    made_by = (f"bicross {bicross.__version__}", f"openvino {version('openvino')}")
+    made_by = (f"bicross {version('bicross')}", f"openvino {version('openvino')}")
     kinds = "+".join(precisions(bi_encoder, cross_encoder))
     return " | ".join((cpu_name(), f"{usable_cores()} cores", *made_by, *weights, kinds))
 
