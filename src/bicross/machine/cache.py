@@ -71,7 +71,7 @@ def machine_profile(
 def profile_key(bi_encoder: str | Path, cross_encoder: str | Path) -> str:
     """What a profile depends on."""
     weights = (weights_sha256(find_model(model))[:16] for model in (bi_encoder, cross_encoder))
-    made_by = (f"bicross {version('bicross')}", f"openvino {version('openvino')}")
+    made_by = tuple(f"{package} {version(package)}" for package in ("bicross", "openvino"))
     kinds = "+".join(precisions(bi_encoder, cross_encoder))
     return " | ".join((cpu_name(), f"{usable_cores()} cores", *made_by, *weights, kinds))
 
