@@ -110,6 +110,15 @@ def test_a_clock_gives_time_for_a_part_of_what_is_left() -> None:
     assert Clock(1000, perf_counter(), pace).fits([100] * 10) == 2, "it goes by the slower ones"
 
 
+def test_a_slow_moment_is_forgotten() -> None:
+    pace = Pace()
+    for milliseconds in (10.0, 10.0, 10.0, 5000.0):
+        pace.saw(100, milliseconds)
+    first, *later = (Clock(1000, perf_counter(), pace).fits([100]) for _ in range(3))
+    assert first == 0
+    assert later == [1, 1]
+
+
 def test_hits_that_answer_nothing_are_left_out(searcher: Searcher) -> None:
     whole = searcher.search(QUESTIONS[1], top_k=10)
     middle = whole.hits[4].relevance
