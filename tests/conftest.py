@@ -8,11 +8,13 @@ os.environ.setdefault("TOKENIZERS_PARALLELISM", "true")
 os.environ["HF_HUB_OFFLINE"] = "1"  # every test must pass without a hub
 
 import shutil
+import statistics
+import textwrap
 from pathlib import Path
 
 import pytest
 
-from bicross import BiEncoder, CrossEncoder
+from bicross import BiEncoder, CrossEncoder, Document
 from bicross.encoders.loading import find_model
 
 EXAMPLES = Path(__file__).parent.parent / "examples"
@@ -36,6 +38,18 @@ def cross_encoder() -> CrossEncoder:
 @pytest.fixture(scope="session")
 def cities() -> Path:
     return EXAMPLES / "cities.jsonl"
+
+
+@pytest.fixture(scope="session")
+def functions() -> list[Document]:
+    """Two hundred and more functions of Python's own modules: the beginning of the documentation of each."""
+    found = {}
+    for home in (str, bytes, list, dict, set, int, float, os, shutil, statistics, textwrap, Path):
+        for name in dir(home):
+            text = getattr(getattr(home, name), "__doc__", None)
+            if not name.startswith("_") and text and len(text) > 60:
+                found[f"{home.__name__}.{name}"] = Document(f"{home.__name__}.{name}", text[:300])
+    return list(found.values())
 
 
 @pytest.fixture

@@ -27,27 +27,13 @@ def run(*arguments: object) -> subprocess.CompletedProcess[str]:
     )
 
 
-def corpus() -> list[Document]:
-    """The public functions of Python's own string and path modules: a real text each, under its name."""
-    import pathlib
-    import shutil
-    import statistics
-    import textwrap
-
-    found = {}
-    for home in (str, bytes, list, dict, set, int, float, os, shutil, statistics, textwrap, pathlib.Path):
-        for name in dir(home):
-            text = getattr(getattr(home, name), "__doc__", None)
-            if not name.startswith("_") and text and len(text) > 60:
-                found[f"{home.__name__}.{name}"] = Document(f"{home.__name__}.{name}", text[:300])
-    return list(found.values())[:60]
-
-
 @pytest.fixture(scope="module")
-def judged(tmp_path_factory: pytest.TempPathFactory, bi_encoder: BiEncoder) -> Iterator[tuple[Path, Path, Path]]:
+def judged(
+    tmp_path_factory: pytest.TempPathFactory, bi_encoder: BiEncoder, functions: list[Document]
+) -> Iterator[tuple[Path, Path, Path]]:
     """An index, and queries that are the words of a function's name, answered by that function."""
     folder = tmp_path_factory.mktemp("calibrate")
-    documents = corpus()
+    documents = functions[:60]
     with LocalIndex.create(folder / "index", bi_encoder) as index:
         index.add(documents)
     asked = documents[:45]

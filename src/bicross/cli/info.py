@@ -33,7 +33,8 @@ def info(
     facts = {"path": str(index), **asdict(stats)}
     if as_json:
         counts = {field: [{"value": v, "documents": n} for v, n in values] for field, values in facets.items()}
-        typer.echo(json.dumps({**facts, "facets": counts, **asdict(manifest)}, ensure_ascii=False))
+        fusion = {**asdict(numbers), "sha256": numbers.sha256, "own": own} if numbers else None
+        typer.echo(json.dumps({**facts, "facets": counts, **asdict(manifest), "fusion": fusion}, ensure_ascii=False))
         return
     for field, values in facets.items():
         typer.echo(field)
@@ -46,6 +47,7 @@ def info(
     lines = {**facts, "fields": fields or "none", "format": manifest.format, "model": manifest.model}
     lines |= {**fingerprint.encoder, "chunk_tokens": fingerprint.chunk_tokens, "overlap": fingerprint.overlap}
     lines |= {"language": fingerprint.lexical_language, "dtype": fingerprint.dtype}
-    lines["fusion"] = f"fitted for {'this index' if own else 'the model'}, {numbers}" if numbers else "reciprocal ranks"
+    fitted = f"fitted for {'this index' if own else 'the model'}"
+    lines["fusion"] = f"{fitted} (sha256 {numbers.sha256[:12]})" if numbers else "reciprocal ranks"
     for name, value in lines.items():
         typer.echo(f"{name.replace('_', ' '):<16} {value}")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Sequence
+from contextlib import suppress
 from time import perf_counter
 
 import numpy as np
@@ -17,6 +18,9 @@ QUANTILE = 0.9
 #: A scoring is as long as its slowest core. It may take so much of the time that is left, and the next ones use up the
 #: rest in ever smaller steps: one that takes twice as long as reckoned still ends in time.
 SHARE = 0.5
+
+#: A last pair alone may take so much of it.
+LAST_SHARE = 0.8
 
 #: Milliseconds kept for what comes after the last scoring, and the share of the budget that is kept besides.
 KEPT_MS = 2.0
@@ -37,6 +41,12 @@ class Pace:
         """Note how long pairs of so many characters took together."""
         self._seen.append(milliseconds / max(characters, 1))
 
+    def forget(self) -> None:
+        """Drop the slowest one: what keeps everything from being read would else never be seen to have passed."""
+        if len(self._seen) > 1:
+            with suppress(ValueError):  # another thread was faster
+                self._seen.remove(max(self._seen))
+
     def milliseconds(self, characters: int) -> float:
         """What pairs of so many characters will take; unbounded while nothing was seen."""
         return characters * float(np.quantile(list(self._seen), QUANTILE)) if self._seen else float("inf")
@@ -52,12 +62,17 @@ class Clock:
     """
 
     def __init__(self, budget_ms: float, started: float, pace: Pace) -> None:
+        self._whole = budget_ms / 1e3
         self._end = started + (budget_ms * (1 - KEPT_SHARE) - KEPT_MS) / 1e3
         self.pace = pace
 
     def fits(self, characters: Sequence[int]) -> int:
         """How many of the next pairs may be scored now, given the characters of each; 0 when time is up."""
-        left = 1e3 * (self._end - perf_counter())
-        reckoned = [self.pace.milliseconds(total) for total in np.cumsum(characters).tolist()]
-        count = sum(ms <= left * SHARE for ms in reckoned)
-        return count or int(bool(reckoned) and reckoned[0] <= left * 0.8)
+        left = self._end - perf_counter()
+        reckoned = [self.pace.milliseconds(total) / 1e3 for total in np.cumsum(characters).tolist()]
+        count = sum(seconds <= left * SHARE for seconds in reckoned)
+        if not count and reckoned and reckoned[0] <= left * LAST_SHARE:
+            count = 1
+        if not count and left > self._whole / 2:
+            self.pace.forget()
+        return count

@@ -42,8 +42,7 @@ def read_candidates(
         Logits of the first candidates, as many as were read, and how far that is.
     """
     pairs = [(query, c.chunk.embedded_text) for c in candidates]
-    most = 6 * cross_encoder.max_tokens  # characters; what is beyond is cut
-    lengths = [min(len(query) + len(text), most) for _, text in pairs]
+    lengths = [characters([pair], cross_encoder) for pair in pairs]
     logits: list[float] = []
     lost: list[int] = []
     tokens = 0
@@ -68,6 +67,12 @@ def read_candidates(
         lost += scored.lost.tolist()
         tokens += scored.tokens
     return so_far("all")
+
+
+def characters(pairs: list[tuple[str, str]], cross_encoder: CrossEncoder) -> int:
+    """What there is to read in pairs; what is beyond the model's limit is cut and costs nothing."""
+    most = 6 * cross_encoder.max_tokens
+    return sum(min(len(query) + len(text), most) for query, text in pairs)
 
 
 def settled_by(stopping: Stopping, numbers: TwoStages, candidates: list[Candidate], top_k: int) -> Settled:

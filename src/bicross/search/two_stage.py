@@ -19,7 +19,7 @@ from bicross.index.retrieval import Fusion as FirstFusion
 from bicross.index.retrieval import Weighing, check_mode
 from bicross.search.hit import Hit, SearchResult, StageCost, StageScore
 from bicross.search.pace import Clock, Pace
-from bicross.search.reranking import first_batch, read_candidates, settled_by
+from bicross.search.reranking import characters, first_batch, read_candidates, settled_by
 from bicross.search.two_stages import FITTED, TwoStages, before, read_two_stages
 
 Retrieve = Callable[[int], list[Candidate]]
@@ -78,12 +78,14 @@ class Searcher:
         """
         question = self.index.ask("what is this about?", "dense")
         found = self.index.retrieve(question, 4).candidates
-        if self.cross_encoder and found:
-            for pace in (Pace(), Pace(), self.pace):  # the first ones also fill caches
-                for candidates in (found, found[:1]):
-                    clock = Clock(float("inf"), perf_counter(), pace)
-                    pace.saw(1, 0.0)  # everything fits
-                    read_candidates(question.text, candidates, self.cross_encoder, clock=clock)
+        if self.cross_encoder is None:
+            return
+        pairs = [(question.text, candidate.chunk.embedded_text) for candidate in found]
+        for size, counts in ((4, False), (1, False), (4, True), (2, True), (1, True)):  # the first ones fill caches
+            begun = perf_counter()
+            self.cross_encoder.score(pairs[:size], show_progress=False)
+            if counts and pairs:
+                self.pace.saw(characters(pairs[:size], self.cross_encoder), 1e3 * (perf_counter() - begun))
 
     def search(
         self,
