@@ -160,7 +160,7 @@ def main() -> None:
             )
         for one in rounds[-1]:
             print(f"round {number + 1}: {one}", flush=True)
-        about = {"cpu": cpu_name(), "cores": usable_cores(), "rounds": len(rounds)}
+        about = {"cpu": cpu_name(), "cores": usable_cores(), "scale": args.scale, "rounds": len(rounds)}
         args.out.write_text(json.dumps({**about, "jobs": summary(rounds)}, indent=1) + "\n")
     print(f"\n{'job':<52}{'quantity':>10}{'predicted':>11}{'actual':>9}{'ratio':>8}  all ratios, share of the cores")
     for row in summary(rounds):
