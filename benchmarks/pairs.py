@@ -3,7 +3,7 @@
 ``recall``: the exhaustive answer embeds all texts, computes all n (n - 1) / 2 cosines, and has the cross-encoder read
 every pair with a cosine of at least ``--read-from`` in both directions, without ``bicross.pairs``. A pair below it
 would need a logit that the model cannot give: the least cosine in the answer and the highest logit seen stand beside
-it. The last set, of ``--whole`` questions, is read whole, down to a cosine of -1.
+it. With ``--whole 500`` all pairs of 500 questions are read in place of these, down to a cosine of -1.
 
 ``scale``: the titles of a corpus, the most that ``--texts`` says; the report of the run, from text to clusters.
 
