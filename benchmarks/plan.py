@@ -1,11 +1,11 @@
 """Does a plan come true? Jobs are predicted first, then done; prints what was predicted, what happened, and the ratio.
 
-The machine is measured right before each job, because a plan is for the machine as it is; of the job the plan knows the
-number of documents or pairs, and a random sample of other documents and queries of the same collection. Jobs: indexing
-short texts (vaswani), indexing longer ones, which become several chunks (scifact), searching those with 50 candidates
-reranked, and scoring pairs (wikiqa-tok). Each round does all of them; the table has the medians of the rounds, the JSON
-file has all. ``cores`` is the share of the machine that this process got while it worked: what is left was not used, or
-was taken by other work.
+The machine is measured at the beginning of each round, because a plan is for the machine as it is; of a job the plan
+knows the number of documents or pairs, and a random sample of other documents and queries of the same collection. Jobs:
+indexing short texts (vaswani), indexing longer ones, which become several chunks (scifact), searching those with 50
+candidates reranked, and scoring pairs (wikiqa-tok). Each round does all of them; the table has the medians of the
+rounds, the JSON file has all. ``cores`` is the share of the machine that this process got while it worked: what is left
+was not used, or was taken by other work.
 
 Run: ``python benchmarks/plan.py --data folder-with-BEIR-collections``
 """
@@ -18,7 +18,7 @@ import json
 import random
 import statistics
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from time import perf_counter, process_time
@@ -84,9 +84,9 @@ def measured() -> MachineProfile:
     return measure(DEFAULT_BI_ENCODER, DEFAULT_CROSS_ENCODER, cache_folder(), kinds=kinds)
 
 
-def indexing(texts: Collection, count: int, into: Path) -> list[Outcome]:
+def indexing(profile: MachineProfile, texts: Collection, count: int, into: Path) -> list[Outcome]:
     """From the file to the index, models opened and all."""
-    predicted = plan(count, sample=texts.sample, profile=measured()).index
+    predicted = plan(count, sample=texts.sample, profile=profile).index
     assert predicted is not None
     # the index needs only the bi-encoder; the plan's start is both, a fraction of a second
     index: list[LocalIndex] = []
@@ -106,12 +106,12 @@ def indexing(texts: Collection, count: int, into: Path) -> list[Outcome]:
     ]
 
 
-def searching(texts: Collection, count: int, queries: int, place: Path) -> list[Outcome]:
+def searching(profile: MachineProfile, texts: Collection, count: int, queries: int, place: Path) -> list[Outcome]:
     """Queries one after the other, both stages, an open index."""
     bi, asked, others = BiEncoder(), texts.queries[:queries], texts.queries[queries : 2 * queries]
     tokens = sum(len(bi.token_spans(query)) for query in others) / len(others)
     made = plan(
-        count, sample=texts.sample, query_tokens=tokens, candidates=CANDIDATES, latency_ms=60_000, profile=measured()
+        count, sample=texts.sample, query_tokens=tokens, candidates=CANDIDATES, latency_ms=60_000, profile=profile
     )
     assert made.search is not None
     predicted = queries * made.search.ways[1].latency_s
@@ -122,9 +122,9 @@ def searching(texts: Collection, count: int, queries: int, place: Path) -> list[
     return [Outcome(job, "seconds", predicted, seconds, cores)]
 
 
-def scoring(texts: Collection, pairs: int) -> list[Outcome]:
+def scoring(profile: MachineProfile, texts: Collection, pairs: int) -> list[Outcome]:
     """Queries with documents at random: what comparing pairs comes down to."""
-    profile, bi, cross = measured(), BiEncoder(), CrossEncoder()
+    bi, cross = BiEncoder(), CrossEncoder()
     seen = sample_documents([texts.sample], profile.chunk_tokens, bi.token_spans)
     others = texts.queries[-SAMPLE:]
     tokens = sum(len(bi.token_spans(query)) for query in others) / len(others)
@@ -136,6 +136,16 @@ def scoring(texts: Collection, pairs: int) -> list[Outcome]:
     return [Outcome(f"score {pairs:,} pairs of {texts.name}", "seconds", predicted, seconds, cores)]
 
 
+def one_round(data: Path, place: Path, scale: float) -> Iterator[Outcome]:
+    """Measure, then predict and do one job after the other."""
+    short, long, queries, pairs = (round(n * scale) for n in (4000, 800, 60, 6000))
+    profile, abstracts = measured(), Collection.of(data, "scifact", long, place)
+    yield from indexing(profile, Collection.of(data, "vaswani", short, place), short, place / "short")
+    yield from indexing(profile, abstracts, long, place / "long")
+    yield from searching(profile, abstracts, long, queries, place / "long")
+    yield from scoring(profile, Collection.of(data, "wikiqa-tok", pairs, place), pairs)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, required=True, help="holds scifact, vaswani and wikiqa-tok")
@@ -143,23 +153,14 @@ def main() -> None:
     parser.add_argument("--scale", type=float, default=1.0, help="of the jobs")
     parser.add_argument("--out", type=Path, default=RESULTS, help="the JSON file, written anew after each round")
     args = parser.parse_args()
-    short, long, queries, pairs = (round(n * args.scale) for n in (4000, 800, 60, 6000))
     cache_folder().mkdir(parents=True, exist_ok=True)
     rounds: list[list[Outcome]] = []
     for number in range(args.rounds):
-        with tempfile.TemporaryDirectory(dir=cache_folder()) as name:
-            place = Path(name)
-            abstracts = Collection.of(args.data, "scifact", long, place)
-            rounds.append(
-                [
-                    *indexing(Collection.of(args.data, "vaswani", short, place), short, place / "short"),
-                    *indexing(abstracts, long, place / "long"),
-                    *searching(abstracts, long, queries, place / "long"),
-                    *scoring(Collection.of(args.data, "wikiqa-tok", pairs, place), pairs),
-                ]
-            )
-        for one in rounds[-1]:
-            print(f"round {number + 1}: {one}", flush=True)
+        rounds.append([])
+        with tempfile.TemporaryDirectory(dir=cache_folder()) as place:
+            for outcome in one_round(args.data, Path(place), args.scale):
+                print(f"round {number + 1}: {outcome}", flush=True)
+                rounds[-1].append(outcome)
         about = {"cpu": cpu_name(), "cores": usable_cores(), "scale": args.scale, "rounds": len(rounds)}
         args.out.write_text(json.dumps({**about, "jobs": summary(rounds)}, indent=1) + "\n")
     print(f"\n{'job':<52}{'quantity':>10}{'predicted':>11}{'actual':>9}{'ratio':>8}  all ratios, share of the cores")
