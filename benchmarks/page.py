@@ -1,5 +1,5 @@
-"""Fills ``docs/which-encoder.md`` with the numbers of ``results/quality.json`` and ``results/guide.json``: what stands
-between ``<!--=name-->`` and ``<!--/-->``.
+"""Fills ``docs/which-encoder.md`` and both READMEs with the numbers of ``results/quality.json`` and
+``results/guide.json``: what stands between ``<!--=name-->`` and ``<!--/-->``.
 
 Run: ``python benchmarks/page.py``; ``guide.py`` does it, too, once it has measured.
 """
@@ -13,7 +13,8 @@ from pathlib import Path
 from typing import Any
 
 RESULTS = Path(__file__).parent / "results"
-PAGE = Path(__file__).parent.parent / "docs" / "which-encoder.md"
+ROOT = Path(__file__).parent.parent
+PAGES = [ROOT / "docs" / "which-encoder.md", ROOT / "README.md", ROOT / "README.zh-CN.md"]
 
 WAYS = {
     "lexical": "words",
@@ -22,16 +23,15 @@ WAYS = {
     "two_stages": "two stages",
     "cross_encoder": "cross-encoder alone",
 }
-#: The systems of quality.json that the page shows, in its order.
+#: The systems of quality.json that the pages show, in their order, in English and in Chinese.
 JUDGED = {
-    "lexical": "words",
-    "dense": "bi-encoder",
-    "hybrid": "both fused",
-    "cross-encoder alone": "cross-encoder alone, 50",
-    "cross-encoder@100": "cross-encoder alone, 100",
-    "two stages": "two stages, 50",
-    "rerank@50": "two stages, 50",
-    "rerank@100": "two stages, 100",
+    "lexical": ("words", "词"),
+    "dense": ("bi-encoder", "双编码器"),
+    "rrf": ("reciprocal ranks", "倒数排名"),
+    "hybrid": ("both fused", "两者融合"),
+    "cross-encoder@100": ("cross-encoder alone", "仅交叉编码器"),
+    "rerank@100": ("two stages", "两阶段"),
+    "adaptive@100": ("two stages, adaptive", "两阶段,自适应"),
 }
 COLLECTIONS = {
     "scifact": "SciFact",
@@ -81,9 +81,7 @@ def collection(name: str) -> str:
 
 def ndcg(row: Mapping[str, Any]) -> dict[str, float]:
     """nDCG@10 of each system on a set, from its row of the results."""
-    if "systems" in row:
-        return {system["name"]: system["measures"]["nDCG@10"]["mean"] for system in row["systems"]}
-    return dict(row["nDCG@10"])
+    return {system["name"]: system["measures"]["nDCG@10"]["mean"] for system in row["systems"]}
 
 
 def values(judged: Sequence[Mapping[str, Any]], guide: Mapping[str, Any]) -> dict[str, str]:
@@ -99,7 +97,8 @@ def values(judged: Sequence[Mapping[str, Any]], guide: Mapping[str, Any]) -> dic
         return duration(costs[way]["milliseconds"] / 1e3)
 
     return {
-        "quality": _quality_table(judged),
+        "quality": _quality_table(judged, 0),
+        "quality_zh": _quality_table(judged, 1),
         "costs": table(
             [
                 ["a query", "time", "tokens", "texts embedded", "pairs scored", "embedded ahead"],
@@ -171,23 +170,16 @@ def values(judged: Sequence[Mapping[str, Any]], guide: Mapping[str, Any]) -> dic
     }
 
 
-def _quality_table(judged: Sequence[Mapping[str, Any]]) -> str:
-    scores = {row["set"]: ndcg(row) for row in judged}
-    systems = [name for name in JUDGED if any(name in of_set for of_set in scores.values())]
-    head = ["collection", "queries", *(JUDGED[name] for name in systems)]
-    return table(
-        [
-            head,
-            *(
-                [
-                    collection(row["set"]),
-                    f"{row['queries']:,}",
-                    *(f"{scores[row['set']][name]:.3f}" if name in scores[row["set"]] else "–" for name in systems),
-                ]
-                for row in judged
-            ),
-        ]
-    )
+def _quality_table(judged: Sequence[Mapping[str, Any]], language: int) -> str:
+    """nDCG@10, and how much of its candidates the cross-encoder reads when it stops by itself."""
+    head = [("collection", "数据集")[language], ("queries", "查询")[language]]
+    rows = [[*head, *(names[language] for names in JUDGED.values()), ("pairs read", "所读配对")[language]]]
+    for of_set in judged:
+        scores = ndcg(of_set)
+        pairs = next(system["cost"]["pairs"] for system in of_set["systems"] if system["name"] == "adaptive@100")
+        numbers = [f"{scores[name]:.3f}" for name in JUDGED]
+        rows.append([collection(of_set["set"]), f"{of_set['queries']:,}", *numbers, f"{pairs:.0f}"])
+    return table(rows)
 
 
 def filled(page: str, shown: Mapping[str, str]) -> str:
@@ -198,7 +190,7 @@ def filled(page: str, shown: Mapping[str, str]) -> str:
     """
     named = re.findall(r"<!--=(\w+)-->", page)
     if unknown := sorted(set(named) - shown.keys()):
-        raise SystemExit(f"{PAGE}: nothing is measured for {', '.join(unknown)}")
+        raise SystemExit(f"nothing is measured for {', '.join(unknown)}")
     return re.sub(
         r"<!--=(\w+)-->.*?<!--/-->", lambda mark: f"<!--={mark[1]}-->{shown[mark[1]]}<!--/-->", page, flags=re.DOTALL
     )
@@ -212,21 +204,15 @@ def stored_values() -> dict[str, str]:
 def judged_sets() -> list[dict[str, Any]]:
     """A row a collection."""
     sets: list[dict[str, Any]] = json.loads((RESULTS / "quality.json").read_text())["sets"]
-    first_stage = RESULTS / "retrieval.json"
-    if not first_stage.is_file():
-        return sets
-    rows = {row["set"]: row for row in sets}
-    for row in json.loads(first_stage.read_text()):  # sets of which the first stage was measured by itself
-        known = rows.get(row["set"], {"nDCG@10": {}})
-        if "dense" not in ndcg(known):
-            rows[row["set"]] = row | {"nDCG@10": ndcg(row) | ndcg(known)}
-    return list(rows.values())
+    return sets
 
 
 def fill() -> None:
-    """Write the page anew."""
-    PAGE.write_text(filled(PAGE.read_text(encoding="utf-8"), stored_values()), encoding="utf-8")
-    print(f"{PAGE}: filled")
+    """Write the pages anew."""
+    shown = stored_values()
+    for page in PAGES:
+        page.write_text(filled(page.read_text(encoding="utf-8"), shown), encoding="utf-8")
+        print(f"{page}: filled")
 
 
 if __name__ == "__main__":
