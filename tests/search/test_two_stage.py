@@ -158,6 +158,16 @@ def test_truncated_says_that_the_model_did_not_read_it_all(
     assert all(hit.truncated for hit in longer.hits), "there are more passages than are read"
 
 
+def test_a_query_that_is_too_long_to_read_is_answered_by_the_first_stage(searcher: Searcher) -> None:
+    query = "a port on a river, and what is made there. " * 40
+    found = searcher.search(query, candidates=12)
+    assert str(found.reading) == "read 0 of 12 candidates: the query is longer than it reads"
+    assert [hit.document_id for hit in found.hits] == found.retrieved[: len(found.hits)]
+    assert all(hit.relevance is None for hit in found.hits)
+    assert searcher.search(query, candidates=12, read_all=True).reading.read == 12
+    assert searcher.search(query, candidates=12, min_relevance=0).reading.read > 0
+
+
 def test_relevance_follows_the_final_score(searcher: Searcher) -> None:
     hits = searcher.search("museums", top_k=12).hits
     relevance = np.array([hit.relevance for hit in hits])

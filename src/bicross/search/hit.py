@@ -73,8 +73,8 @@ class StageCost:
     items: int
 
 
-#: Why reading ended: nothing was left, the rest could hardly change the top, or time was up.
-Stopped = Literal["all", "settled", "budget"]
+#: Why reading ended: nothing was left, the rest could hardly change the top, time was up, or the query is too long.
+Stopped = Literal["all", "settled", "budget", "too long"]
 
 
 @dataclass(frozen=True)
@@ -87,6 +87,7 @@ class Reading:
 
     def __str__(self) -> str:
         reasons = {"all": "", "settled": ": the rest can hardly enter", "budget": ": time was up"}
+        reasons["too long"] = ": the query is longer than it reads"
         return f"read {self.read} of {self.candidates} candidates{reasons[self.stopped]}"
 
 

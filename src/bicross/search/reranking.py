@@ -27,6 +27,7 @@ def read_candidates(
     first: int = 0,
     settled: Settled | None = None,
     clock: Clock | None = None,
+    too_long: bool = False,
 ) -> tuple[Scored, Reading]:
     """Score candidates in batches, in their order.
 
@@ -37,6 +38,7 @@ def read_candidates(
         first: Candidates in the first batch.
         settled: Asked after each batch whether to stop; None reads on.
         clock: Stops when its time is up, perhaps before the first batch; None reads on.
+        too_long: The query is, so nothing is read.
 
     Returns:
         Logits of the first candidates, as many as were read, and how far that is.
@@ -51,6 +53,8 @@ def read_candidates(
         scored = Scored(np.array(logits, np.float32), tokens, np.array(lost, np.int64))
         return scored, Reading(len(logits), len(candidates), stopped)  # type: ignore[arg-type]
 
+    if too_long:
+        return so_far("too long")
     while (read := len(logits)) < len(candidates):
         if settled and read and settled(np.array(logits, np.float64)):
             return so_far("settled")

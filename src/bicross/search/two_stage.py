@@ -116,7 +116,9 @@ class Searcher:
             budget_ms: Milliseconds that the call may take. The cross-encoder reads as far as it gets; what it did not
                 get to follows in the order of the first stage. ``reading`` of the result says how far it got. The first
                 such call of a searcher warms up, see ``warm_up``, before its time counts.
-            read_all: Read every candidate, also where the rest can hardly change the top of the list.
+            read_all: Read every candidate, also where the rest can hardly change the top of the list. Without it, and
+                without ``min_relevance``, a query that the bi-encoder reads in several passages is answered by the
+                first stage: of such a query a cross-encoder reads the beginning only.
 
         Returns:
             Hits, one a document with its best chunk (MaxP, Dai and Callan 2019); equal scores in order of id.
@@ -156,10 +158,12 @@ class Searcher:
             begun = perf_counter()
             numbers = self.two_stages(mode, dense_weight, fusion)
             stopping = numbers.stopping if numbers and not read_all else None
+            beyond = len(question.vectors or ()) > 1 and not read_all and min_relevance is None
             scored, reading = read_candidates(
                 query,
                 found,
                 self.cross_encoder,
+                too_long=beyond,
                 first=first_batch(found, top_k),
                 settled=settled_by(stopping, numbers, found, top_k) if numbers and stopping else None,
                 clock=None if budget_ms is None else Clock(budget_ms, started, self.pace),
