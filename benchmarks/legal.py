@@ -2,9 +2,9 @@
 
 ``bm25s`` ranks whole documents by all words of the query, outside of bicross. The others are one index of chunks, a
 document's score its best chunk's: words, meaning (the query read in up to 16 passages), both fused by the fitted
-weights and by reciprocal ranks, and the fitted order reranked, which a search does with such queries only when it is told
-to (``read_all``): of a query so long the cross-encoder reads the beginning. Each query is asked of every system in turn; times are
-medians. Prints a table and writes ``benchmarks/results/legal.json``.
+weights and by reciprocal ranks, and the fitted order reranked. Of a query so long the cross-encoder reads the beginning
+only, so a search leaves that out unless it is told to (``read_all``). Each query is asked of every system in turn;
+times are medians. Prints a table and writes ``benchmarks/results/legal.json``.
 
 Run: ``python benchmarks/legal.py --data DATA --indexes INDEXES``, where DATA has ``beir/fire2017-irled``; an index that
 is missing is made, which takes about half an hour on two cores.
