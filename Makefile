@@ -62,7 +62,6 @@ bench: $(VENV)-bench/.installed ## Side by side with other libraries; DATA=folde
 	$(VENV)-bench/bin/python benchmarks/start.py
 	$(if $(DATA),$(VENV)-bench/bin/python benchmarks/int8.py --data $(DATA),@echo "answers in int8: give DATA=folder with BEIR collections")
 	$(if $(DATA),$(VENV)-bench/bin/python benchmarks/quality.py --data $(DATA),@echo "quality: give DATA=folder with BEIR collections")
-	$(if $(DATA),$(VENV)-bench/bin/python benchmarks/retrieval.py --data $(DATA),@echo "first stage: give DATA=folder with BEIR collections")
 
 million: $(VENV)-bench/.installed ## A million vectors beside hnswlib, faiss and LanceDB, filters, growth; two hours; DATA=folder with corpora
 	$(VENV)-bench/bin/python benchmarks/index.py --data $(DATA)

@@ -1,8 +1,9 @@
-"""nDCG@10 of the bi-encoder, the cross-encoder alone and both stages, on judged collections in BEIR layout.
+"""Quality beside cost of each stage, on judged collections in BEIR layout, by ``bicross.evaluate``.
 
-Each system orders the same candidates: the bi-encoder's 50 best documents from an index on disk (``mode="dense"``; what
-words add to the first stage is measured by ``retrieval.py``). Prints a table and
-writes ``benchmarks/results/quality.json``.
+Every system searches for itself in the same index, made as ``bicross index`` makes it. Prints a table and writes
+``benchmarks/results/quality.json`` after each set: measures with 95 % intervals, p against ``dense`` (randomisation,
+Holm), pairs and tokens a query, milliseconds. A set that is there already and was made with the same models, fitted
+numbers, version and systems is kept; ``--anew`` does it again.
 
 Run: ``make bench DATA=folder``, where the folder has ``beir/NAME/{corpus.jsonl.gz,queries.jsonl,qrels/SPLIT.tsv}``.
 """
@@ -10,85 +11,119 @@ Run: ``make bench DATA=folder``, where the folder has ``beir/NAME/{corpus.jsonl.
 from __future__ import annotations
 
 import argparse
-import csv
+import hashlib
 import json
 import tempfile
+from dataclasses import asdict
 from pathlib import Path
-
-import ir_measures
-from ir_measures import Qrel, ScoredDoc, nDCG
+from typing import Any
 
 import bicross
-from bicross import CrossEncoder, Searcher
+from bicross import CrossEncoder
+from bicross.encoders.calibration import FILE as FITTED
+from bicross.evaluation.outcome import summary
 from bicross.opening import open_or_create
 
 RESULTS = Path(__file__).parent / "results" / "quality.json"
-SYSTEMS = {"bi-encoder": "dense", "cross-encoder alone": "cross_encoder", "two stages": "final"}
-SETS = ["scifact/test", "nfcorpus/dev", "cranfield/test"]
+SETS = [
+    "scifact/test",
+    "nfcorpus/dev",
+    "cranfield/test",
+    "msmarco-v1-dl19-pool/test",
+    "wikiqa-tok/test",
+    "cosqa/test",
+    "vaswani/test",
+    "cmrc2018-dev-zh/test",
+]
+SYSTEMS = ["dense", "lexical", "rrf", "hybrid", "rerank@50", "rerank@100", "cross-encoder@100"]
+MEASURES = ["nDCG@10", "RR@10", "R@100"]
+
+#: The first so many queries, where all of them would take hours.
+FIRST = {"cmrc2018-dev-zh/test": 300}
 
 
-def measure(
-    folder: Path, split: str, indexes: Path, cross_encoder: CrossEncoder, limit: int | None
-) -> dict[str, object]:
-    with (folder / "qrels" / f"{split}.tsv").open(encoding="utf-8") as lines:
-        rows = list(csv.reader(lines, delimiter="\t"))[1:]
-    qrels = [Qrel(query, document, int(grade)) for query, document, grade in rows]
-    judged = {q.query_id for q in qrels}
-    queries = [q for q in bicross.read_documents([folder / "queries.jsonl"]) if q.id in judged][:limit]
-    qrels = [q for q in qrels if q.query_id in {query.id for query in queries}]
-    runs: dict[str, list[ScoredDoc]] = {name: [] for name in SYSTEMS}
-    milliseconds, pairs, tokens = 0.0, 0, 0
-    with open_or_create(indexes / folder.name) as index:
+def measure(data: Path, name: str, indexes: Path, cross_encoder: CrossEncoder, systems: list[str], limit: int | None):
+    """One row of the results."""
+    set_name, split = name.split("/")
+    folder = data / "beir" / set_name
+    with open_or_create(indexes / set_name) as index:
         index.add(bicross.read_documents([folder / "corpus.jsonl.gz"]))
-        chunks = index.count().chunks
-        searcher = Searcher(index, cross_encoder)
-        for query in queries:
-            result = searcher.search(query.text, top_k=50, candidates=50, mode="dense")
-            for hit in result.hits:
-                for name, stage in SYSTEMS.items():
-                    # ranks, not scores: a document's best chunk may be another one in each stage
-                    runs[name].append(ScoredDoc(query.id, hit.document_id, -hit.scores[stage].rank))
-            milliseconds += result.stages[-1].milliseconds
-            pairs += result.stages[-1].items
-            tokens += result.stages[-1].tokens
-    ndcg = {name: ir_measures.calc_aggregate([nDCG @ 10], qrels, run)[nDCG @ 10] for name, run in runs.items()}
+        count = index.count()
+        evaluation = bicross.evaluate(
+            index,
+            queries=folder / "queries.jsonl",
+            qrels=folder / "qrels" / f"{split}.tsv",
+            systems=systems,
+            measures=MEASURES,
+            limit=limit or FIRST.get(name),
+            cross_encoder=cross_encoder,
+        )
     return {
-        "set": f"{folder.name}/{split}",
-        "queries": len(queries),
-        "chunks": chunks,
-        "nDCG@10": {name: round(value, 4) for name, value in ndcg.items()},
-        "rerank": {
-            "pairs_per_query": pairs / len(queries),
-            "tokens_per_pair": round(tokens / pairs, 1),
-            "pairs_per_second": round(1e3 * pairs / milliseconds, 1),
-        },
+        "set": name,
+        "queries": len(evaluation.queries),
+        "documents": count.documents,
+        "chunks": count.chunks,
+        "systems": [_rounded(summary(system)) for system in evaluation.systems],
+        "comparisons": [_rounded(asdict(comparison)) for comparison in evaluation.comparisons],
     }
+
+
+def _rounded(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _rounded(item) for key, item in value.items()}
+    return round(value, 4) if isinstance(value, float) else value
+
+
+def _show(row: dict[str, Any], kept: bool) -> None:
+    print(f"\n{row['set']}: {row['queries']} queries, {row['chunks']} chunks{' (kept)' if kept else ''}")
+    print(f"{'':<20}" + "".join(f"{name:>10}" for name in MEASURES) + f"{'pairs':>9}{'tokens':>9}{'ms':>9}{'p95':>9}")
+    for system in row["systems"]:
+        cost = system["cost"]
+        print(
+            f"{system['name']:<20}"
+            + "".join(f"{system['measures'][name]['mean']:>10.4f}" for name in MEASURES)
+            + f"{cost['pairs']:>9.1f}{cost['tokens']:>9.0f}{cost['ms_median']:>9.1f}{cost['ms_p95']:>9.1f}",
+            flush=True,
+        )
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--sets", nargs="*", default=SETS, help="NAME/SPLIT …")
+    parser.add_argument("--systems", nargs="*", default=SYSTEMS)
     parser.add_argument("--cross-encoder", default=None)
-    parser.add_argument("--limit", type=int, default=None, help="the first so many queries of each set")
+    parser.add_argument("--limit", type=int, default=None, help="the first so many queries of each set; needs --out")
     parser.add_argument("--out", type=Path, default=RESULTS)
+    parser.add_argument("--anew", action="store_true", help="also the sets that are there already")
     parser.add_argument(
         "--indexes", type=Path, default=None, help="keep the indexes here [default: a temporary folder]"
     )
     args = parser.parse_args()
+    if args.limit and args.out.resolve() == RESULTS.resolve():
+        parser.error("some queries only are no results to publish; name another file with --out")
     cross_encoder = CrossEncoder(args.cross_encoder) if args.cross_encoder else CrossEncoder()
-    rows = []
-    temporary = tempfile.TemporaryDirectory()
-    print(f"{'set':<28}{'queries':>8}" + "".join(f"{name:>22}" for name in SYSTEMS) + f"{'pairs/s':>10}")
-    for name in args.sets:
-        folder, split = name.split("/")
-        indexes = args.indexes or Path(temporary.name)
-        row = measure(args.data / "beir" / folder, split, indexes, cross_encoder, args.limit)
-        rows.append(row)
-        figures = "".join(f"{value:>22.4f}" for value in row["nDCG@10"].values())
-        print(f"{name:<28}{row['queries']:>8}{figures}{row['rerank']['pairs_per_second']:>10}", flush=True)
+    fitted = cross_encoder.folder / FITTED
+    made_with = {
+        "bicross": bicross.__version__,
+        "cross_encoder": cross_encoder.weights_sha256,
+        "fitted": hashlib.sha256(fitted.read_bytes()).hexdigest() if fitted.is_file() else None,
+        "systems": args.systems,
+        "limit": args.limit,
+    }
+    before = json.loads(args.out.read_text()) if args.out.exists() and not args.anew else {}
+    rows = {row["set"]: row for row in before.get("sets", []) if row.get("made_with") == made_with}
     args.out.parent.mkdir(exist_ok=True)
-    args.out.write_text(json.dumps({"cross_encoder": cross_encoder.weights_sha256, "sets": rows}, indent=1) + "\n")
+    with tempfile.TemporaryDirectory() as temporary:
+        for name in args.sets:
+            kept = name in rows
+            if not kept:
+                row = measure(args.data, name, args.indexes or Path(temporary), cross_encoder, args.systems, args.limit)
+                rows[name] = {**row, "made_with": made_with}
+                new = args.out.with_name(f"{args.out.name}.new")
+                new.write_text(json.dumps({"sets": list(rows.values())}, indent=1) + "\n")
+                new.replace(args.out)
+            _show(rows[name], kept)
 
 
 if __name__ == "__main__":

@@ -15,7 +15,6 @@ from bicross.encoders.loading import DEFAULT_CROSS_ENCODER
 from bicross.errors import UsageError
 from bicross.evaluation.calibration_error import calibration_error
 from bicross.evaluation.collection import (
-    Collection,
     check_documents,
     document_texts,
     find_collection,
@@ -113,10 +112,17 @@ def evaluate(
         notes += _run_notes(Path(file), tracks[name].run, other, judged, limit)
     with ExitStack() as stack:
         opened = None
-        if chosen:
+        if any(system.candidates for system in chosen):  # before the long work: it may not be there
+            progress("Loading the cross-encoder …")
+            if not isinstance(cross_encoder, CrossEncoder):
+                cross_encoder = CrossEncoder(cross_encoder, device=device, precision=precision)
+            cross_encoder.check_orders()
+        if chosen and place.queries:
             opened, found = open_index(place, model, device, progress, stack)
+            opened.condition(filter)
             notes += found + check_documents(opened, judged.qrels, place.qrels)
-            _search(opened, chosen, cross_encoder, place, judged, depth, filter, (device, precision), tracks, progress)
+            searcher = Searcher(opened, cross_encoder if isinstance(cross_encoder, CrossEncoder) else None)
+            _search(searcher, chosen, place.queries, judged, depth, filter, tracks, progress)
         progress("Measuring …")
         outcomes = [_outcome(name, tracks[name], asked, judged) for name in names]
         main = str(asked[0])
@@ -184,32 +190,27 @@ def _run_notes(file: Path, run: Run, other: int, judged: Judged, limit: int | No
 
 
 def _search(
-    index: LocalIndex,
+    searcher: Searcher,
     systems: Sequence[System],
-    cross_encoder: str | Path | CrossEncoder,
-    place: Collection,
+    queries: Path,
     judged: Judged,
     depth: int,
     filter: str | None,
-    engine: tuple[str, str],
     tracks: Mapping[str, _Track],
     progress: Callable[[str], None],
 ) -> None:
     """Ask every system every query."""
-    if any(system.candidates for system in systems) and not isinstance(cross_encoder, CrossEncoder):
-        progress("Loading the cross-encoder …")
-        cross_encoder = CrossEncoder(cross_encoder, device=engine[0], precision=engine[1])
-    searcher = Searcher(index, cross_encoder if isinstance(cross_encoder, CrossEncoder) else None)
-    assert place.queries is not None
-    for number, (query_id, text) in enumerate(wanted_queries(place.queries, set(judged.ids))):
+    calls = {system.call: system for system in systems}
+    for number, (query_id, text) in enumerate(wanted_queries(queries, set(judged.ids))):
         progress(f"Searching … query {number + 1} of {len(judged.ids)}")
         if number == 0:  # the first call of each compiles and loads what later ones find ready
-            for system in systems:
+            for system in calls.values():
                 system.search(searcher, text, depth, filter)
-        first = number % len(systems)  # in turns, so that none always finds warm what another one has read
-        for system in [*systems[first:], *systems[:first]]:
-            track = tracks[system.name]
-            result = system.search(searcher, text, depth, filter)
+        first = number % len(calls)  # in turns, so that none always finds warm what another one has read
+        ordered = [*calls.items()][first:] + [*calls.items()][:first]
+        results = {call: system.search(searcher, text, depth, filter) for call, system in ordered}
+        for system in systems:
+            track, result = tracks[system.name], results[system.call]
             if result.hits:
                 track.run[query_id] = system.ranking(result, depth)
             track.pairs.append(sum(stage.items for stage in result.stages if stage.stage == "rerank"))

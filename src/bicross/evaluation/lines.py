@@ -23,21 +23,17 @@ def numbered_lines(path: Path) -> Iterator[tuple[str, str]]:
     found = False
     try:
         with File(path, path.name).open() as stream, closing(Lines(stream)) as lines:
-            for line in _checked(lines, path):
-                if line.strip():
-                    found = True
-                    yield f"{path}:{lines.number}", line.rstrip("\r\n")
+            try:
+                for line in lines:
+                    if line.strip():
+                        found = True
+                        yield f"{path}:{lines.number}", line.rstrip("\r\n")
+            except DocumentError as error:
+                raise DocumentError(f"{path}:{lines.number}: {error}") from None
     except (OSError, EOFError) as error:
         raise DocumentError(f"{path}: the file cannot be read ({getattr(error, 'strerror', None) or error})") from None
     if not found:
         raise DocumentError(f"{path}: the file is empty")
-
-
-def _checked(lines: Lines, path: Path) -> Iterator[str]:
-    try:
-        yield from lines
-    except DocumentError as error:
-        raise DocumentError(f"{path}:{lines.number}: {error}") from None
 
 
 def fields(line: str) -> list[str]:

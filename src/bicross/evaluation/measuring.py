@@ -61,8 +61,9 @@ def _parse(text: str) -> Any:
         if getattr(call, "args", ()) or not isinstance(cutoff, int) or cutoff < 1:
             raise ValueError("a cutoff is a whole number from 1, other settings have names")
         measure = kind(**settings)
-        calc_aggregate([measure], [Qrel("q", "d", 1)], [ScoredDoc("q", "d", 1.0)])
-    except (AssertionError, KeyError, RuntimeError, SyntaxError, TypeError, ValueError) as error:
+        measure.validate_params()
+        calc_aggregate([measure], [Qrel("1", "1", 1)], [ScoredDoc("1", "1", 1.0)])
+    except Exception as error:  # each of ir_measures' providers fails in its own way
         raise UsageError(f"the measure {text!r} cannot be computed: {' '.join(str(error).split())}") from None
     return measure
 
@@ -76,20 +77,24 @@ def cutoffs(measures: Sequence[Any]) -> int | None:
 def measured(measures: Sequence[Any], ids: Sequence[str], qrels: Qrels, run: Run) -> Values:
     """(measures, queries) float64: the value of each measure for each query; a query without a ranking gets 0.
 
-    The ranks are what counts: ir_measures is given scores made of them, because its parts break ties in several ways.
+    The ranks are what counts: ir_measures is given scores made of them, because its parts break ties in several ways,
+    and numbers for ids, because some of its parts read no others.
     """
     import ir_measures
 
-    place = {query_id: number for number, query_id in enumerate(ids)}
     row = {measure: number for number, measure in enumerate(measures)}
     values = np.zeros((len(measures), len(ids)))
-    for start in range(0, len(ids), BATCH):
-        batch = [i for i in ids[start : start + BATCH] if i in run and run[i].ids]
-        ranked = {i: {d: float(-rank) for rank, d in enumerate(run[i].ids)} for i in batch}
-        if not batch:
-            continue
-        for metric in ir_measures.iter_calc(measures, {i: qrels[i] for i in batch}, ranked):
-            values[row[metric.measure], place[metric.query_id]] = metric.value
+    answered = [place for place, query_id in enumerate(ids) if query_id in run and run[query_id].ids]
+    for start in range(0, len(answered), BATCH):
+        grades: dict[str, dict[str, int]] = {}
+        scores: dict[str, dict[str, float]] = {}
+        for place in answered[start : start + BATCH]:
+            listed, judged = run[ids[place]].ids, qrels[ids[place]]
+            number = {document_id: str(n) for n, document_id in enumerate(dict.fromkeys([*listed, *judged]))}
+            grades[str(place)] = {number[document_id]: grade for document_id, grade in judged.items()}
+            scores[str(place)] = {number[d]: float(len(listed) - rank) for rank, d in enumerate(listed)}
+        for metric in ir_measures.iter_calc(measures, grades, scores):
+            values[row[metric.measure], int(metric.query_id)] = metric.value
     return values
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 import warnings
 from typing import TYPE_CHECKING
 
@@ -56,9 +57,10 @@ def gains_and_losses(differences: Values, label: str, number: int) -> str:
     ordered = np.sort(differences)[::-1]
     figure = Figure(figsize=(8, 2.6))
     axes = figure.add_subplot()
-    axes.bar(range(len(ordered)), ordered, width=1.0, color=[_GAIN if value > 0 else _LOSS for value in ordered])
+    axes.stairs(np.maximum(ordered, 0), fill=True, color=_GAIN)  # one shape, however many queries
+    axes.stairs(np.minimum(ordered, 0), fill=True, color=_LOSS)
     axes.axhline(0, color=_INK, linewidth=0.8)
-    axes.set_xlim(-0.5, len(ordered) - 0.5)
+    axes.set_xlim(0, len(ordered))
     axes.set_xlabel("queries, by difference")
     axes.set_ylabel(label, parse_math=False)
     return _svg(figure, f"gains{number}", label)
@@ -83,7 +85,7 @@ def _svg(figure: Figure, salt: str, title: str) -> str:
         warnings.simplefilter("ignore", UserWarning)  # the page's fonts have the letters that matplotlib's have not
         figure.savefig(text, format="svg", transparent=True, bbox_inches="tight", metadata=nothing)
     svg = text.getvalue()
-    svg = svg[svg.index("<svg") :]
+    svg = re.sub(r' xmlns(:\w+)?="[^"]*"', "", svg[svg.index("<svg") :])  # a page needs no namespaces
     for colour, name in _PAGE.items():
         svg = svg.replace(colour, name)
     return svg.replace("<svg ", f'<svg role="img" aria-label="{escape(title)}" ', 1)

@@ -79,7 +79,7 @@ def read_run(path: Path, wanted: Collection[str], depth: int | None) -> tuple[Ru
             continue
         listed = found.setdefault(query_id, [])
         listed.append((float(score), intern(document_id)))
-        if depth and len(listed) > 2 * depth + 1000:
+        if depth and len(listed) > 4 * depth:
             listed.sort()
             del listed[:-depth]
     run = {}

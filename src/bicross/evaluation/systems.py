@@ -17,13 +17,14 @@ FIRST_STAGE: Mapping[str, Mapping[str, Any]] = {
     "dense": {"mode": "dense"},
     "lexical": {"mode": "lexical"},
     "hybrid": {"mode": "hybrid"},
-    "rrf": {"mode": "hybrid"},
+    "rrf": {"mode": "hybrid", "fusion": "rrf"},
 }
 
 #: Systems with a cross-encoder over N candidates of the default first stage (``rerank@50``), and how each searches.
 SECOND_STAGE: Mapping[str, Mapping[str, Any]] = {
-    "rerank": {},
-    "cross-encoder": {},
+    "rerank": {"read_all": True},
+    "adaptive": {"top_k": 10},  # stops where the rest can hardly enter the ten best
+    "cross-encoder": {"read_all": True},
 }
 
 DEFAULT_SYSTEMS = ("dense", "lexical", "hybrid", "rerank@50")
@@ -45,21 +46,20 @@ class System:
     candidates: int | None = None
     order: str = "final"
 
+    @property
+    def call(self) -> tuple[object, ...]:
+        """What tells one search from another: systems that only order otherwise share it, and its cost."""
+        return (self.candidates, *sorted(self.settings.items()))
+
     def search(self, searcher: Searcher, query: str, depth: int, filter: str | None) -> SearchResult:
         """Find the best ``depth`` documents, or as many as the candidates hold."""
         if self.candidates is None:
             return Searcher(searcher.index).search(query, top_k=depth, filter=filter, **self.settings)
         # a searcher reads further pairs until it has top_k documents; here the number of pairs is what is compared
-        found = searcher.index.search(query, top_k=self.candidates, filter=filter, **self.settings)
+        found = searcher.index.search(query, top_k=self.candidates, filter=filter)
         documents = len({candidate.chunk.document_id for candidate in found})
-        return searcher.search(
-            query,
-            top_k=max(1, documents),
-            candidates=self.candidates,
-            filter=filter,
-            read_all=True,
-            **self.settings,
-        )
+        asked: dict[str, Any] = {"top_k": max(1, documents), **self.settings}
+        return searcher.search(query, candidates=self.candidates, filter=filter, **asked)
 
     def ranking(self, result: SearchResult, depth: int) -> Ranking:
         """The documents of a result in this system's order."""
