@@ -30,7 +30,7 @@ def evaluate(
         list[str] | None,
         typer.Option(
             "--system",
-            help="dense, lexical, hybrid, rrf, rerank@N, cross-encoder@N; repeatable "
+            help="dense, lexical, hybrid, rrf, rerank@N, adaptive@N, cross-encoder@N; repeatable "
             "(default: dense lexical hybrid rerank@50; none with --run).",
         ),
     ] = None,

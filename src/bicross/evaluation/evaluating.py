@@ -72,8 +72,9 @@ def evaluate(
         queries: JSON lines (``_id``, ``text``) or id, tab, text; by default those of the BEIR folder.
         qrels: Judgements, BEIR's or TREC's; by default those of the BEIR folder.
         index: Where to make, or find and bring up to date, the index of a BEIR folder; by default a temporary folder.
-        systems: ``dense``, ``lexical``, ``hybrid``, ``rrf``, ``rerank@N``, ``cross-encoder@N``; by default four of
-            them, or none where there is a file of ``runs``.
+        systems: ``dense``, ``lexical``, ``hybrid``, ``rrf``, ``rerank@N``, ``adaptive@N`` (stops where the rest can
+            hardly enter the ten best), ``cross-encoder@N``; by default four of them, or none where there is a file of
+            ``runs``.
         runs: Name and file of rankings that were made elsewhere.
         measures: Names of ir_measures (MacAvaney, Macdonald and Ounis, ECIR 2022).
         baseline: The system that the others are compared with; by default the first one.
