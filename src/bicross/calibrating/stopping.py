@@ -11,11 +11,9 @@ from scipy.optimize import minimize
 from bicross.calibrating.pools import TOP, Floats, Integers, Pool
 from bicross.search.stopping import STEP, Stopping
 
-#: Reading stops so early that nDCG@10 of held-out queries is lower by no more than this; two standard errors count in.
-MOST_LOST = 0.001
-
-#: Then it stops only at a smaller chance still: where one query in some hundred loses much, few queries do not show it.
-CAREFUL = 0.5
+#: Reading stops so early that nDCG@10 of held-out queries is lower by no more than this; two standard errors count in,
+#: because where one query in some hundred loses much, few queries do not show it.
+MOST_LOST = 0.0005
 
 FOLDS = 5
 
@@ -114,7 +112,7 @@ def fit_stopping(pools: Sequence[Pool], logit: float, evidence: float) -> Stoppi
 
 
 def _earliest(held_out: Sequence[tuple[Walk, Floats]]) -> float:
-    """The chance at which to stop: the highest that loses no more than is allowed, made careful."""
+    """The highest chance at which to stop that loses no more than is allowed."""
     weights = np.array([w.weight for w, _ in held_out])
     weights /= weights.sum()
     for below in np.geomspace(0.9, 0.001, 60).tolist():
@@ -125,5 +123,5 @@ def _earliest(held_out: Sequence[tuple[Walk, Floats]]) -> float:
         mean = weights @ lost
         error = np.sqrt(np.square(weights) @ np.square(np.array(lost) - mean))
         if mean + 2 * error <= MOST_LOST:
-            return float(CAREFUL * below)
+            return float(below)
     return 0.0
