@@ -26,6 +26,7 @@ from typing import Any
 
 from bicross import BiEncoder, CrossEncoder, LocalIndex, Searcher, create, plan, refresh
 from bicross.encoders.loading import DEFAULT_BI_ENCODER, DEFAULT_CROSS_ENCODER
+from bicross.index.disk import bytes_taken
 from bicross.machine import measure, sample_documents
 from bicross.machine.cache import cache_folder
 from bicross.machine.measuring import cpu_name, precisions, usable_cores
@@ -96,13 +97,13 @@ def indexing(profile: MachineProfile, texts: Collection, count: int, into: Path)
         refresh(index[0], [texts.job])
 
     seconds, cores = timed(run)
-    stats = index[0].stats()
+    chunks = index[0].count().chunks
     index[0].close()
     job = f"index {count:,} documents of {texts.name}"
     return [
         Outcome(job, "seconds", predicted.seconds, seconds, cores),
-        Outcome(job, "chunks", predicted.encodings, stats.chunks),
-        Outcome(job, "disk MB", predicted.disk / 1e6, stats.bytes / 1e6),
+        Outcome(job, "chunks", predicted.encodings, chunks),
+        Outcome(job, "disk MB", predicted.disk / 1e6, bytes_taken(into) / 1e6),
     ]
 
 

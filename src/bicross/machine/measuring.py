@@ -22,6 +22,8 @@ from bicross.encoders.engines import OpenVinoEngine, resolve_precision
 from bicross.encoders.int8 import find_layers
 from bicross.encoders.sample import sample_texts
 from bicross.index import LocalIndex
+from bicross.index.disk import bytes_taken
+from bicross.index.shard import FOLDER
 from bicross.planning import Curve, MachineProfile, Speeds
 
 #: The cores' own clock and other work make single measurements differ by a tenth and more.
@@ -123,8 +125,7 @@ def measure(
         with stored.index:
             cells += stored.cells()
             seconds = _in_turns(cells, 1 if quick else ROUNDS)
-            disk, empty = stored.bytes_taken()
-            indexed = stored.index.count().chunks
+        disk = stored.bytes_per_chunk()
     finally:
         shutil.rmtree(place, ignore_errors=True)
     medians = [statistics.median(taken) for taken in seconds]
@@ -155,9 +156,9 @@ def measure(
         dimension=first_bi.dimension,
         store=curve("store"),
         disk=disk,
-        empty=empty,
+        empty=stored.empty,
         retrieve=curve("retrieve"),
-        indexed=indexed,
+        indexed=stored.added,
         dot=curve("dot").points[0][1],
         start=start,
         memory=memory,
@@ -259,6 +260,7 @@ class _Stored:
         self.tokens = [min(tokens, encoder.chunk_tokens) for tokens in CHUNKS]
         self.grown: dict[int, list[float]] = {tokens: [] for tokens in self.tokens}
         self.added = 0
+        self.empty = self.index.bytes_on_disk()
         for tokens in self.tokens:  # the first of its kind makes files
             self._add(tokens)
         self.grown = {tokens: [] for tokens in self.tokens}
@@ -272,21 +274,23 @@ class _Stored:
         rows = _Replayed.encode(self.index.embedder, ["x"] * 2048).embeddings  # type: ignore[arg-type]
         return [*found, Cell("dot", "", 1, len(rows) ** 2, lambda: rows @ rows.T)]
 
-    def bytes_taken(self) -> tuple[Curve, int]:
-        """Bytes of a chunk by its tokens, and of what an index takes beside its chunks."""
+    def bytes_per_chunk(self) -> Curve:
+        """Bytes of a chunk by its tokens, once the index is closed."""
         each = {tokens: statistics.median(grown) for tokens, grown in self.grown.items()}
-        chunks = sum(self.at_once * (1 + len(grown)) * each[tokens] for tokens, grown in self.grown.items())
-        return Curve(tuple(each.items())), max(0, round(self.index.bytes_on_disk() - chunks))
+        engine = sum(self.at_once * (1 + len(grown)) * each[tokens] for tokens, grown in self.grown.items())
+        beside = (bytes_taken(self.index.path) - self.empty - engine) / self.added
+        return Curve(tuple((tokens, size + beside) for tokens, size in each.items()))
 
     def _find(self, query: str, limit: int) -> object:
         return self.index.retrieve(self.index.ask(query, "hybrid"), limit)
 
     def _add(self, tokens: int) -> None:
-        before = self.index.bytes_on_disk()
+        engine = self.index.path / FOLDER  # the catalogue beside it grows in steps and shrinks when it is closed
+        before = bytes_taken(engine)
         texts = self.texts.take(tokens, self.at_once)
         self.index.add(Document(f"d{self.added + i}", text) for i, text in enumerate(texts))
         self.added += len(texts)
-        self.grown[tokens].append((self.index.bytes_on_disk() - before) / len(texts))
+        self.grown[tokens].append((bytes_taken(engine) - before) / len(texts))
 
 
 def _pair_special(bi: BiEncoder, cross: CrossEncoder) -> int:
