@@ -11,10 +11,11 @@ Run: ``make bench DATA=folder``, where the folder has ``beir/NAME/{corpus.jsonl.
 from __future__ import annotations
 
 import argparse
-import hashlib
 import json
 import tempfile
 from dataclasses import asdict
+from hashlib import sha256
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +24,10 @@ from bicross import CrossEncoder
 from bicross.encoders.calibration import FILE as FITTED
 from bicross.evaluation.outcome import summary
 from bicross.opening import open_or_create
+from bicross.training.recipes.fit_first_stage import for_fitting
+from bicross.training.recipes.fit_reranker import fitted_queries
 
+FIRST_STAGE = Path(bicross.__file__).parent / "models" / "first-stage.json"
 RESULTS = Path(__file__).parent / "results" / "quality.json"
 SETS = [
     "scifact/test",
@@ -35,27 +39,39 @@ SETS = [
     "vaswani/test",
     "cmrc2018-dev-zh/test",
 ]
-SYSTEMS = ["dense", "lexical", "rrf", "hybrid", "rerank@50", "rerank@100", "cross-encoder@100"]
+SYSTEMS = ["dense", "lexical", "rrf", "hybrid", "cross-encoder@100", "rerank@100", "adaptive@100"]
 MEASURES = ["nDCG@10", "RR@10", "R@100"]
 
-#: The first so many queries, where all of them would take hours.
-FIRST = {"cmrc2018-dev-zh/test": 300}
+#: So many queries at random, where all of them would take hours.
+SOME = {"cmrc2018-dev-zh/test": 150, "cosqa/test": 200}
+
+
+def asked(folder: Path, split: str, number: int | None, into: Path) -> Path:
+    """The queries of a split that nothing was fitted on, or ``number`` of them at random, in a file."""
+    with (folder / "qrels" / f"{split}.tsv").open(encoding="utf-8") as lines:
+        judged = {line.split("\t")[0] for line in islice(lines, 1, None)}
+    fitted_on = for_fitting(folder.name, split, judged) | fitted_queries(folder.name, split, judged)
+    kept = set(sorted(judged - fitted_on, key=lambda query_id: sha256(f"asked {query_id}".encode()).digest())[:number])
+    file = into / f"{folder.name}-{split}.jsonl"
+    with (folder / "queries.jsonl").open(encoding="utf-8") as lines:
+        file.write_text("".join(line for line in lines if json.loads(line)["_id"] in kept), encoding="utf-8")
+    return file
 
 
 def measure(data: Path, name: str, indexes: Path, cross_encoder: CrossEncoder, systems: list[str], limit: int | None):
     """One row of the results."""
     set_name, split = name.split("/")
     folder = data / "beir" / set_name
-    with open_or_create(indexes / set_name) as index:
+    with tempfile.TemporaryDirectory() as temporary, open_or_create(indexes / set_name) as index:
         index.add(bicross.read_documents([folder / "corpus.jsonl.gz"]))
         count = index.count()
         evaluation = bicross.evaluate(
             index,
-            queries=folder / "queries.jsonl",
+            queries=asked(folder, split, SOME.get(name), Path(temporary)),
             qrels=folder / "qrels" / f"{split}.tsv",
             systems=systems,
             measures=MEASURES,
-            limit=limit or FIRST.get(name),
+            limit=limit,
             cross_encoder=cross_encoder,
         )
     return {
@@ -103,11 +119,11 @@ def main() -> None:
     if args.limit and args.out.resolve() == RESULTS.resolve():
         parser.error("some queries only are no results to publish; name another file with --out")
     cross_encoder = CrossEncoder(args.cross_encoder) if args.cross_encoder else CrossEncoder()
-    fitted = cross_encoder.folder / FITTED
+    fitted = b"".join(file.read_bytes() for file in (cross_encoder.folder / FITTED, FIRST_STAGE) if file.is_file())
     made_with = {
         "bicross": bicross.__version__,
         "cross_encoder": cross_encoder.weights_sha256,
-        "fitted": hashlib.sha256(fitted.read_bytes()).hexdigest() if fitted.is_file() else None,
+        "fitted": sha256(fitted).hexdigest(),
         "systems": args.systems,
         "limit": args.limit,
     }

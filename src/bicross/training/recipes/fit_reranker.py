@@ -14,7 +14,7 @@ from __future__ import annotations
 import argparse
 import json
 import shutil
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -48,6 +48,11 @@ def ways(encoder: Mapping[str, Any]) -> list[Way]:
     """The first stages that numbers are fitted for, the default one first."""
     fitted = shipped(encoder)
     return [*([fitted] if fitted else []), "rrf", "dense"]
+
+
+def fitted_queries(collection: str, split: str, query_ids: Iterable[str]) -> set[str]:
+    """Which queries of a split that also tests the numbers may be fitted on; a test takes the others."""
+    return set(sorted(query_ids)[:CMRC_QUERIES]) if (collection, split) == ("cmrc2018-dev-zh", "test") else set()
 
 
 def fitting_queries(data: Path, held_out: dict[str, list[str]]) -> list[Collection]:
