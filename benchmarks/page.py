@@ -1,5 +1,5 @@
-"""Fills ``docs/which-encoder.md`` and both READMEs with the numbers of ``results/quality.json`` and
-``results/guide.json``: what stands between ``<!--=name-->`` and ``<!--/-->``.
+"""Fills ``docs/which-encoder.md``, both READMEs and the card of the cross-encoder with the numbers of
+``results/quality.json`` and ``results/guide.json``: what stands between ``<!--=name-->`` and ``<!--/-->``.
 
 Run: ``python benchmarks/page.py``; ``guide.py`` does it, too, once it has measured.
 """
@@ -14,7 +14,12 @@ from typing import Any
 
 RESULTS = Path(__file__).parent / "results"
 ROOT = Path(__file__).parent.parent
-PAGES = [ROOT / "docs" / "which-encoder.md", ROOT / "README.md", ROOT / "README.zh-CN.md"]
+PAGES = [
+    ROOT / "docs" / "which-encoder.md",
+    ROOT / "README.md",
+    ROOT / "README.zh-CN.md",
+    ROOT / "src" / "bicross" / "models" / "bicross-reranker-minilm-l6" / "README.md",
+]
 
 WAYS = {
     "lexical": "words",

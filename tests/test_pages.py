@@ -12,6 +12,7 @@ import pytest
 
 ROOT = Path(__file__).parent.parent
 PAGE = ROOT / "docs" / "which-encoder.md"
+CARD = ROOT / "src" / "bicross" / "models" / "bicross-reranker-minilm-l6" / "README.md"
 READMES = [ROOT / "README.md", ROOT / "README.zh-CN.md"]
 RESULTS = ROOT / "benchmarks" / "results"
 
@@ -39,7 +40,7 @@ def cells(table: str) -> list[list[str]]:
     return [[cell.strip() for cell in line.strip("|").split("|")] for line in table.splitlines()]
 
 
-@pytest.mark.parametrize("file", [PAGE, *READMES], ids=lambda file: file.name)
+@pytest.mark.parametrize("file", [PAGE, *READMES, CARD], ids=lambda file: f"{file.parent.name}/{file.name}")
 def test_a_page_is_as_the_script_fills_it(script: ModuleType, file: Path) -> None:
     text = file.read_text(encoding="utf-8")
     assert script.filled(text, script.stored_values()) == text
@@ -68,7 +69,7 @@ def test_the_tables_have_the_numbers_of_the_files(script: ModuleType, page: str)
     assert [float(x) for x in ndcg[1:]] == pytest.approx(list(measured["everything"]["nDCG@10"].values()), abs=0.00051)
     assert int(shown(page, "within")) == measured["crossover"]["within_a_second"]
 
-    for file, name in ((PAGE, "quality"), (READMES[0], "quality"), (READMES[1], "quality_zh")):
+    for file, name in ((PAGE, "quality"), (CARD, "quality"), (READMES[0], "quality"), (READMES[1], "quality_zh")):
         _, _, *rows = cells(shown(file.read_text(encoding="utf-8"), name))
         for row, stored in zip(rows, script.judged_sets(), strict=True):
             assert int(row[1].replace(",", "")) == stored["queries"]
