@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
 import resource
@@ -13,6 +12,8 @@ import time
 from pathlib import Path
 
 import pytest
+
+from bicross.index.disk import bytes_taken
 
 BICROSS = [str(Path(sys.executable).with_name("bicross"))]
 QUERY = "How many people live in Berlin?"
@@ -201,11 +202,7 @@ def test_an_index_in_use_names_the_pid(index: Path, tmp_path: Path) -> None:
 
 def allocated(folder: Path) -> int:
     """Bytes on disk of the files that are there now; the engine makes and removes some meanwhile."""
-    total = 0
-    for file in folder.rglob("*"):
-        with contextlib.suppress(FileNotFoundError):
-            total += file.stat().st_blocks * 512
-    return total
+    return bytes_taken(folder)
 
 
 @pytest.mark.slow

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+from contextlib import suppress
 from pathlib import Path
 
 from bicross.errors import StorageError
@@ -13,8 +14,16 @@ FREE_BYTES = 96 * 2**20
 
 
 def bytes_taken(path: Path) -> int:
-    """Bytes that the files of a folder take; the engine's are sparse, so that their lengths add up to more."""
-    return sum(_allocated(f.stat()) for f in path.rglob("*") if f.is_file())
+    """Bytes that the files of a folder take; the engine's are sparse, so that their lengths add up to more.
+
+    What another thread removes meanwhile counts nothing.
+    """
+    total = 0
+    for folder, _, names in os.walk(path):
+        for name in names:
+            with suppress(FileNotFoundError):
+                total += _allocated((Path(folder) / name).stat())
+    return total
 
 
 def check_room(path: Path, more: int) -> None:
