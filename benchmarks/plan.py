@@ -6,8 +6,8 @@ indexing short texts (vaswani), indexing longer ones, which become several chunk
 candidates reranked, and scoring pairs (wikiqa-tok). Each round does all of them; the table has the medians of the
 rounds, the JSON file has all.
 
-``cores`` is the share of the machine that this process got while it worked, ``cores_measured`` while it was measured. On
-a quiet machine ``ratio`` is what counts. Where other work came or went in between, both shares differ, and
+``cores`` is the share of the machine that this process got while it worked, ``cores_measured`` while it was measured.
+On a quiet machine ``ratio`` is what counts. Where other work came or went in between, both shares differ, and
 ``processor_ratio`` says what the plan was worth: the processor time that the job took by that which was predicted.
 
 Run: ``python benchmarks/plan.py --data folder-with-BEIR-collections``
