@@ -4,8 +4,11 @@ The machine is measured at the beginning of each round, because a plan is for th
 knows the number of documents or pairs, and a random sample of other documents and queries of the same collection. Jobs:
 indexing short texts (vaswani), indexing longer ones, which become several chunks (scifact), searching those with 50
 candidates reranked, and scoring pairs (wikiqa-tok). Each round does all of them; the table has the medians of the
-rounds, the JSON file has all. ``cores`` is the share of the machine that this process got while it worked: what is left
-was not used, or was taken by other work.
+rounds, the JSON file has all.
+
+``cores`` is the share of the machine that this process got while it worked, ``cores_measured`` while it was measured.
+On a quiet machine ``ratio`` is what counts. Where other work came or went in between, both shares differ, and
+``processor_ratio`` says what the plan was worth: the processor time that the job took by that which was predicted.
 
 Run: ``python benchmarks/plan.py --data folder-with-BEIR-collections``
 """
@@ -16,7 +19,6 @@ import argparse
 import gzip
 import json
 import random
-import statistics
 import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -140,7 +142,11 @@ def scoring(profile: MachineProfile, texts: Collection, pairs: int) -> list[Outc
 def one_round(data: Path, place: Path, scale: float) -> Iterator[Outcome]:
     """Measure, then predict and do one job after the other."""
     short, long, queries, pairs = (round(n * scale) for n in (4000, 800, 60, 6000))
-    profile, abstracts = measured(), Collection.of(data, "scifact", long, place)
+    abstracts = Collection.of(data, "scifact", long, place)
+    found: list[MachineProfile] = []
+    seconds, cores = timed(lambda: found.append(measured()))
+    profile = found[0]
+    yield Outcome("measure the machine", "seconds", seconds, seconds, cores)
     yield from indexing(profile, Collection.of(data, "vaswani", short, place), short, place / "short")
     yield from indexing(profile, abstracts, long, place / "long")
     yield from searching(profile, abstracts, long, queries, place / "long")
@@ -164,31 +170,35 @@ def main() -> None:
                 rounds[-1].append(outcome)
         about = {"cpu": cpu_name(), "cores": usable_cores(), "scale": args.scale, "rounds": len(rounds)}
         args.out.write_text(json.dumps({**about, "jobs": summary(rounds)}, indent=1) + "\n")
-    print(f"\n{'job':<52}{'quantity':>10}{'predicted':>11}{'actual':>9}{'ratio':>8}  all ratios, share of the cores")
+    print("| job | | predicted | took | ratios of the rounds | of processor time |\n|---|---|---|---|---|---|")
     for row in summary(rounds):
-        print(
-            f"{row['job']:<52}{row['quantity']:>10}{row['predicted']:>11}{row['actual']:>9}{row['ratio']:>8}"
-            f"  {row['ratios']} {row['cores']}"
-        )
+        ratios, used = (", ".join(f"{r:.2f}" for r in row.get(key, [])) for key in ("ratios", "processor_ratios"))
+        print(f"| {row['job']} | {row['quantity']} | {row['predicted']} | {row['actual']} | {ratios} | {used} |")
 
 
 def summary(rounds: list[list[Outcome]]) -> list[dict[str, Any]]:
-    """The round with the median ratio of each quantity, and the ratios of all."""
+    """Of each quantity the round with the median ratio, and the ratios of all."""
     rows = []
-    for same in zip(*rounds, strict=True):
+    measurements = [outcomes[0].cores for outcomes in rounds]
+    for same in list(zip(*rounds, strict=True))[1:]:
         ratios = [one.actual / one.predicted for one in same]
-        middle = sorted(same, key=lambda one: one.actual / one.predicted)[len(same) // 2]
-        rows.append(
-            {
-                "job": middle.job,
-                "quantity": middle.quantity,
-                "predicted": round(middle.predicted, 2),
-                "actual": round(middle.actual, 2),
-                "ratio": round(statistics.median(ratios), 3),
-                "ratios": [round(ratio, 3) for ratio in ratios],
-                "cores": [round(one.cores, 2) for one in same if one.cores is not None],
-            }
-        )
+        middle = same[ratios.index(sorted(ratios)[(len(ratios) - 1) // 2])]
+        row: dict[str, Any] = {
+            "job": middle.job,
+            "quantity": middle.quantity,
+            "predicted": round(middle.predicted, 2),
+            "actual": round(middle.actual, 2),
+            "ratio": round(middle.actual / middle.predicted, 3),
+            "ratios": [round(ratio, 3) for ratio in ratios],
+        }
+        if middle.cores is not None:
+            shares = [(one.cores or 0.0, measured or 1.0) for one, measured in zip(same, measurements, strict=True)]
+            row["cores"] = [round(share, 3) for share, _ in shares]
+            row["cores_measured"] = [round(share, 3) for _, share in shares]
+            row["processor_ratios"] = [
+                round(ratio * share / measured, 3) for ratio, (share, measured) in zip(ratios, shares, strict=True)
+            ]
+        rows.append(row)
     return rows
 
 
