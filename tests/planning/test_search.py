@@ -95,9 +95,9 @@ def test_growth_is_what_was_measured() -> None:
     assert shard.EXACT_UP_TO == NO_GRAPH
     assert graph_cost(NO_GRAPH) == 0 < graph_cost(NO_GRAPH + 1)
     # the table of growth, added up: 90,000 chunks, then 900,000
-    assert graph_cost(100_000) == pytest.approx((449 / 252 - 1) * 90_000)
-    assert graph_cost(1_000_000) == pytest.approx((449 / 252 - 1) * 90_000 + (1746 / 252 - 1) * 900_000)
-    assert search_growth(1_000_000, 1000) == pytest.approx(6.44 / 0.76)
+    assert graph_cost(100_000) == pytest.approx((610 / 266 - 1) * 90_000)
+    assert graph_cost(1_000_000) == pytest.approx((610 / 266 - 1) * 90_000 + (822 / 266 - 1) * 900_000)
+    assert search_growth(1_000_000, 1000) == pytest.approx(6.73 / 0.83)
 
 
 # -- queries -----------------------------------------------------------------------------------------------------

@@ -13,10 +13,10 @@ from itertools import pairwise
 NO_GRAPH = 50_000
 
 #: Milliseconds of a hybrid search by chunks.
-SEARCH_MS = ((1_000, 0.76), (10_000, 1.56), (100_000, 3.07), (1_000_000, 6.44))
+SEARCH_MS = ((1_000, 0.83), (10_000, 1.5), (100_000, 2.94), (1_000_000, 6.73))
 
 #: Processor time a chunk in microseconds, of the chunks added since the row before; the first two are without a graph.
-CHUNK_US = ((1_000, 336.0), (10_000, 252.0), (100_000, 449.0), (1_000_000, 1746.0))
+CHUNK_US = ((1_000, 307.0), (10_000, 266.0), (100_000, 610.0), (1_000_000, 822.0))
 
 #: Tokens of the chunks there (60 words), and numbers in a vector.
 TOKENS, DIMENSION = 78.0, 384
@@ -33,8 +33,7 @@ def search_growth(chunks: int, measured: int) -> float:
 def graph_cost(chunks: int) -> float:
     """The cost of the graph of ``chunks`` in all, as a multiple of storing one chunk.
 
-    Up to 100,000 chunks in proportion; to a million along a power, as each part is merged several times; beyond in
-    proportion again, because what has gathered is always merged at the same share of the whole.
+    Up to 100,000 chunks in proportion; to a million along a power, through what was measured; beyond as n log n.
     """
     if chunks <= NO_GRAPH:
         return 0.0
@@ -46,7 +45,7 @@ def graph_cost(chunks: int) -> float:
         return small * chunks / n1
     if chunks <= n2:
         return float(small * (chunks / n1) ** (math.log(large / small) / math.log(n2 / n1)))
-    return large * chunks / n2
+    return large * chunks / n2 * math.log(chunks) / math.log(n2)
 
 
 def _search_ms(chunks: int) -> float:
