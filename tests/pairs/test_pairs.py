@@ -198,7 +198,12 @@ def test_ctrl_c_while_reading_keeps_what_was_found(find) -> None:
             signal.raise_signal(signal.SIGINT)
             return super().score(pairs, **options)
 
-    report = find(cross_encoder=Interrupted())
+    # where the tests run in the background of a shell, SIGINT is ignored
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        report = find(cross_encoder=Interrupted())
+    finally:
+        signal.signal(signal.SIGINT, before)
     assert report.stopped
     assert names_of(report) == [("river", "river-copy")]
     assert report.unread == report.candidates

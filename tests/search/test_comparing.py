@@ -67,11 +67,13 @@ def test_what_each_way_costs(searcher: Searcher, comparison: Comparison) -> None
     chunks = searcher.index.count().chunks
     costs = {way.name: way.cost for way in comparison.ways}
     counted = {name: (cost.encodings, cost.pairs, cost.ahead) for name, cost in costs.items()}
+    _, read, _ = counted["two_stages"]
+    assert 5 <= read <= 12, "it may stop before the last candidate"
     assert counted == {
         "lexical": (0, 0, 0),
         "dense": (1, 0, chunks),
         "hybrid": (1, 0, chunks),
-        "two_stages": (1, 12, chunks),
+        "two_stages": (1, read, chunks),
         "cross_encoder": (0, chunks, 0),
     }
     assert costs["lexical"].tokens == 0 < costs["dense"].tokens < costs["two_stages"].tokens
