@@ -135,8 +135,8 @@ def ours() -> list[System]:
 
         (folder / "index").mkdir()
         with LocalIndex.create(folder / "index", Precomputed()) as index:
-            for start, block in blocks(vectors):
-                index.add_encoded(documents(block, start, length=10))
+            parts = (documents(block, start, length=10) for start, block in blocks(vectors))
+            index.add_encoded(itertools.chain.from_iterable(parts))
             stats = index.stats()
         return f"{stats.graph_vectors} of {stats.chunks} vectors in the graph, the rest is scanned"
 
