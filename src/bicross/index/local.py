@@ -241,10 +241,11 @@ class LocalIndex:
                 self._switch(list(batch.values()))
         return unknown
 
-    def add_encoded(self, documents: Iterable[EncodedDocument]) -> int:
+    def add_encoded(self, documents: Iterable[EncodedDocument], *, optimise: bool = True) -> int:
         """Store documents with the embeddings that they come with, as ``export`` wrote them; the number stored.
 
-        Those that are there already with the same content are passed over.
+        Those that are there already with the same content are passed over. ``optimise`` is as in ``add``: who calls
+        this for block after block leaves it to the last one.
 
         Raises:
             DocumentError: A vector has another width than the index, or holds NaN.
@@ -268,7 +269,8 @@ class LocalIndex:
                 number += 1
             if batch:
                 self.store(batch)
-            self.optimise()
+            if optimise:
+                self.optimise()
         return number
 
     def store(self, batch: list[EncodedDocument]) -> None:
