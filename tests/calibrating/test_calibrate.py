@@ -15,7 +15,8 @@ import pytest
 import bicross.calibrating
 from bicross import BiEncoder, CrossEncoder, Document, LocalIndex, Searcher
 from bicross.errors import UsageError
-from bicross.search.two_stages import FITTED, KEY
+from bicross.index.fitted import FILE as FITTED
+from bicross.search.two_stages import KEY
 
 
 def run(*arguments: object) -> subprocess.CompletedProcess[str]:

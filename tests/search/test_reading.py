@@ -11,9 +11,9 @@ import pytest
 from bicross import BiEncoder, CrossEncoder, Document, LocalIndex, Searcher
 from bicross.encoders.calibration import FILE
 from bicross.errors import CorpusError, ModelError, UsageError
+from bicross.index.fitted import FILE as FITTED
 from bicross.search.hit import Reading
 from bicross.search.pace import Clock, Pace
-from bicross.search.two_stages import FITTED
 
 QUESTIONS = [
     "copy a whole folder with everything in it",

@@ -16,9 +16,10 @@ from bicross.encoders import CrossEncoder
 from bicross.errors import UsageError
 from bicross.index import LocalIndex, Mode
 from bicross.index.first_stage import FirstStage, shipped, write_fitted
+from bicross.index.fitted import FILE as FITTED
 from bicross.index.retrieval import DEPTH
 from bicross.search import Searcher
-from bicross.search.two_stages import FITTED, TwoStages, before
+from bicross.search.two_stages import TwoStages, before
 
 #: Judged queries with a relevant document among their candidates, without which nothing is fitted.
 LEAST_QUERIES = 40

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 from scipy.optimize import minimize
+from scipy.special import expit
 
 from bicross.errors import UsageError
 from bicross.index import LocalIndex
@@ -105,7 +106,7 @@ class _Table:
         return _Table(dense, lexical, share, there, np.array([astuple(query.traits) for query in queries]))
 
     def log_likelihood(self, steepness: float, numbers: Numbers) -> float:
-        weight = 0.5 * (1 + np.tanh(0.5 * (numbers[0] + self.traits @ numbers[1:])))[:, None]
+        weight = expit(numbers[0] + self.traits @ numbers[1:])[:, None]
         scores = steepness * ((1 - weight) * self.dense + weight * self.lexical)
         highest = np.where(self.there, scores, -np.inf).max(axis=1, keepdims=True)
         exponents = np.where(self.there, np.exp(np.minimum(scores - highest, 0)), 0)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -55,15 +55,20 @@ def fit_two_stages(pools: Sequence[Pool], before_sha256: str, cross_encoder_sha2
         UsageError: No pool has a relevant document.
     """
     logit, evidence = fit_weights(pools)
-    scored = [p.best(logit * p.logits + evidence * p.evidence) for p in pools]
-    calibration = fit_calibration(
+    calibration = fit_relevance(pools, lambda p: logit * p.logits + evidence * p.evidence)
+    stopping = fit_stopping(pools, logit, evidence)
+    numbers = TwoStages(before_sha256, logit, evidence, calibration, stopping, cross_encoder_sha256)
+    return from_json(as_json(numbers))
+
+
+def fit_relevance(pools: Sequence[Pool], score: Callable[[Pool], Floats]) -> Calibration:
+    """Relevance from the score of the candidates of a pool, each document by its best."""
+    scored = [p.best(score(p)) for p in pools]
+    return fit_calibration(
         [best for best, _ in scored],
         [(grades > 0).astype(np.float64) for _, grades in scored],
         np.array([p.weight for p in pools]),
     )
-    stopping = fit_stopping(pools, logit, evidence)
-    numbers = TwoStages(before_sha256, logit, evidence, calibration, stopping, cross_encoder_sha256)
-    return from_json(as_json(numbers))
 
 
 def cross_validated(folds: Sequence[Sequence[Pool]]) -> Worth:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 from scipy.optimize import isotonic_regression, minimize
+from scipy.special import expit
 
 from bicross.calibrating.pools import Floats
 from bicross.encoders.calibration import Calibration, Isotonic, Platt
@@ -33,7 +34,7 @@ def fit_platt(scores: Floats, labels: Floats, weights: Floats) -> Platt:
 
     def loss(parameters: Floats) -> tuple[float, Floats]:
         z = parameters[0] * x + parameters[1]
-        error = w * (0.5 * (1 + np.tanh(0.5 * z)) - target)
+        error = w * (expit(z) - target)
         return float(w @ (np.logaddexp(0, z) - target * z)), np.array([error @ x, error.sum()])
 
     slope, intercept = minimize(loss, [1.0, -2.0], jac=True, method="L-BFGS-B", bounds=[(1e-3, None), (None, None)]).x

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 from scipy.optimize import minimize
+from scipy.special import expit
 
 from bicross.calibrating.pools import TOP, Floats, Integers, Pool
 from bicross.search.stopping import STEP, Stopping
@@ -83,7 +84,7 @@ def fit_chance(walks: Sequence[Walk]) -> tuple[float, float, float]:
 
     def loss(b: Floats) -> tuple[float, Floats]:
         z = b[0] + x @ b[1:]
-        error = weight * (0.5 * (1 + np.tanh(0.5 * z)) - y)
+        error = weight * (expit(z) - y)
         ridge = 1e-4 * b[1:]
         value = weight @ (np.logaddexp(0, z) - y * z) + 0.5 * ridge @ b[1:]
         return float(value), np.array([error.sum(), *(error @ x + ridge)])

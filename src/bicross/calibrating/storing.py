@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import json
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from bicross.errors import CorpusError, StorageError
+from bicross.index.fitted import read_parts, write_parts
 from bicross.search.two_stages import KEY, TwoStages, as_json, read_two_stages
 
 
@@ -35,18 +34,9 @@ def update(file: Path, values: Mapping[str, Any]) -> None:
         CorpusError: There is something else in it.
         StorageError: It cannot be written; it is as it was.
     """
-    temporary = file.with_name(f"{file.name}.new")
     try:
-        stored = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}
-        if not isinstance(stored, dict):
-            raise CorpusError(f"{file}: not a JSON object; remove it and fit again")
-        with temporary.open("w", encoding="utf-8") as stream:
-            json.dump({**stored, **values}, stream, indent=1)
-            stream.write("\n")
-            stream.flush()
-            os.fsync(stream.fileno())
-        temporary.replace(file)
+        write_parts(file, {**read_parts(file), **values})
     except ValueError as error:
-        raise CorpusError(f"{file}: broken JSON ({error}); remove it and fit again") from None
+        raise CorpusError(f"{file}: damaged ({error}); remove it and fit again") from None
     except OSError as error:
-        raise StorageError(f"{file}: cannot be written ({error.strerror}); it is as it was") from error
+        raise StorageError(f"{file}: cannot be written ({error.strerror or error}); it is as it was") from error

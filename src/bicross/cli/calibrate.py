@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
+from bicross.cli.options import CrossEncoderName, Device
+
 if TYPE_CHECKING:
     from bicross.calibrating import Calibrated
 
@@ -23,10 +25,8 @@ def calibrate(
     limit: Annotated[int | None, typer.Option("--limit", help="Only the first so many judged queries.")] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what it would be worth; write nothing.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print everything as JSON.")] = False,
-    cross_encoder: Annotated[
-        str | None, typer.Option("--cross-encoder", help="Name or folder (default: the one that bicross ships).")
-    ] = None,
-    device: Annotated[str, typer.Option("--device", help="cpu, cuda, cuda:1 …")] = "cpu",
+    cross_encoder: CrossEncoderName = None,
+    device: Device = "cpu",
     precision: Annotated[
         str, typer.Option("--precision", help="Of the cross-encoder: auto, f32, bf16 or int8.")
     ] = "auto",

@@ -8,6 +8,8 @@ from typing import Annotated
 
 import typer
 
+from bicross.cli.options import CrossEncoderName, Device
+
 
 def compare(
     query: Annotated[str, typer.Argument(help="What to look for.")],
@@ -28,10 +30,8 @@ def compare(
             "forecast (default: it does where it takes ten seconds at most).",
         ),
     ] = None,
-    cross_encoder: Annotated[
-        str | None, typer.Option("--cross-encoder", help="Name or folder (default: the one that bicross ships).")
-    ] = None,
-    device: Annotated[str, typer.Option("--device", help="cpu, cuda, cuda:1 …")] = "cpu",
+    cross_encoder: CrossEncoderName = None,
+    device: Device = "cpu",
     precision: Annotated[
         str, typer.Option("--precision", help="Of the cross-encoder: auto, f32, bf16 or int8.")
     ] = "auto",

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
+from bicross.cli.options import BiEncoderName, CrossEncoderName, Device
+
 if TYPE_CHECKING:
     from rich.table import Table
 
@@ -53,12 +55,10 @@ def evaluate(
     ] = None,
     html: Annotated[Path | None, typer.Option("--html", help="Write a report with plots, one file.")] = None,
     runs: Annotated[Path | None, typer.Option("--runs", help="Folder for a TREC run file of each system.")] = None,
-    model: Annotated[str | None, typer.Option("--model", help="Bi-encoder: name or folder.")] = None,
-    cross_encoder: Annotated[
-        str | None, typer.Option("--cross-encoder", help="Name or folder (default: the one that bicross ships).")
-    ] = None,
+    model: BiEncoderName = None,
+    cross_encoder: CrossEncoderName = None,
     filter: Annotated[str | None, typer.Option("--filter", help="Only documents with such metadata.")] = None,
-    device: Annotated[str, typer.Option("--device", help="cpu, cuda, cuda:1 …")] = "cpu",
+    device: Device = "cpu",
     precision: Annotated[
         str, typer.Option("--precision", help="Of the cross-encoder: auto, f32, bf16 or int8.")
     ] = "auto",

@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from bicross.cli.options import BiEncoderName, Device, IdField, TextField, TitleField
+
 if TYPE_CHECKING:
     from types import FrameType
 
@@ -28,23 +30,16 @@ def index(
     ignore: Annotated[
         list[str] | None, typer.Option("--ignore", help="Pattern of files to pass over, as in .gitignore; repeatable.")
     ] = None,
-    id_field: Annotated[
-        str | None, typer.Option("--id-field", help="Field of records with the id (default: _id, id).")
-    ] = None,
-    text_field: Annotated[
-        list[str] | None,
-        typer.Option("--text-field", help="Field with the text (default: text); repeat it to join several."),
-    ] = None,
-    title_field: Annotated[
-        str | None, typer.Option("--title-field", help="Field with the title (default: title).")
-    ] = None,
+    id_field: IdField = None,
+    text_field: TextField = None,
+    title_field: TitleField = None,
     metadata_field: Annotated[
         list[str] | None,
         typer.Option(
             "--metadata-field", help="Field to keep, NAME or NAME:text|int|float|bool; repeatable (default: all)."
         ),
     ] = None,
-    model: Annotated[str | None, typer.Option("--model", help="Bi-encoder: name or folder.")] = None,
+    model: BiEncoderName = None,
     chunk_tokens: Annotated[
         int | None, typer.Option("--chunk-tokens", help="The most tokens in a chunk (default: what the model reads).")
     ] = None,
@@ -55,7 +50,7 @@ def index(
         str | None,
         typer.Option("--language", help="Of lexical search: en, de, fr … or none (default: en); Chinese in any."),
     ] = None,
-    device: Annotated[str, typer.Option("--device", help="cpu, cuda, cuda:1 …")] = "cpu",
+    device: Device = "cpu",
     precision: Annotated[
         str | None, typer.Option("--precision", help="auto, f32, bf16 or int8 (default: as the index was made).")
     ] = None,

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
+from bicross.cli.options import BiEncoderName, CrossEncoderName, Device, IdField, TextField, TitleField
+
 if TYPE_CHECKING:
     from bicross.documents import Document
     from bicross.pairs import PairReport
@@ -45,21 +47,12 @@ def pairs(
     budget: Annotated[
         int | None, typer.Option("--budget", help="Most candidates that the cross-encoder reads (default: 10 a text).")
     ] = None,
-    id_field: Annotated[
-        str | None, typer.Option("--id-field", help="Field of records with the id (default: _id, id).")
-    ] = None,
-    text_field: Annotated[
-        list[str] | None,
-        typer.Option("--text-field", help="Field with the text (default: text); repeat it to join several."),
-    ] = None,
-    title_field: Annotated[
-        str | None, typer.Option("--title-field", help="Field with the title (default: title).")
-    ] = None,
-    model: Annotated[str | None, typer.Option("--model", help="Bi-encoder: name or folder.")] = None,
-    cross_encoder: Annotated[
-        str | None, typer.Option("--cross-encoder", help="Name or folder (default: the one that bicross ships).")
-    ] = None,
-    device: Annotated[str, typer.Option("--device", help="cpu, cuda, cuda:1 …")] = "cpu",
+    id_field: IdField = None,
+    text_field: TextField = None,
+    title_field: TitleField = None,
+    model: BiEncoderName = None,
+    cross_encoder: CrossEncoderName = None,
+    device: Device = "cpu",
     precision: Annotated[str, typer.Option("--precision", help="auto, f32, bf16 or int8.")] = "auto",
 ) -> None:
     """Find near-duplicates and paraphrases: pairs of texts, and clusters with a representative each.

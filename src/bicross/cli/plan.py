@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from bicross.cli.options import BiEncoderName, CrossEncoderName
+
 if TYPE_CHECKING:
     from rich.console import Console
     from rich.table import Table
@@ -43,10 +45,8 @@ def plan(
         float, typer.Option("--peak", help="Queries of the busiest time, as a multiple of the mean.")
     ] = 4.0,
     precision: Annotated[str, typer.Option("--precision", help="auto, f32, bf16 or int8.")] = "auto",
-    model: Annotated[str | None, typer.Option("--model", help="Bi-encoder: name or folder.")] = None,
-    cross_encoder: Annotated[
-        str | None, typer.Option("--cross-encoder", help="Name or folder (default: the one that bicross ships).")
-    ] = None,
+    model: BiEncoderName = None,
+    cross_encoder: CrossEncoderName = None,
     remeasure: Annotated[bool, typer.Option("--remeasure", help="Measure this machine again.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object.")] = False,
 ) -> None:

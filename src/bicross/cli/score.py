@@ -7,14 +7,14 @@ from typing import Annotated, Literal
 
 import typer
 
+from bicross.cli.options import CrossEncoderName, Device
+
 
 def score(
     query: Annotated[str, typer.Argument(help="The query.")],
     texts: Annotated[list[str], typer.Argument(help="Texts to score against it.")],
-    cross_encoder: Annotated[
-        str | None, typer.Option("--cross-encoder", help="Name or folder (default: the one that bicross ships).")
-    ] = None,
-    device: Annotated[str, typer.Option("--device", help="cpu, cuda, cuda:1 …")] = "cpu",
+    cross_encoder: CrossEncoderName = None,
+    device: Device = "cpu",
     precision: Annotated[str, typer.Option("--precision", help="auto, f32, bf16 or int8.")] = "auto",
     on_long: Annotated[
         Literal["truncate", "error", "max_passage"],

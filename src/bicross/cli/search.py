@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
+from bicross.cli.options import CrossEncoderName, Device
+
 if TYPE_CHECKING:
     from bicross.search import SearchResult
 
@@ -54,13 +56,11 @@ def search(
     model: Annotated[
         str | None, typer.Option("--model", help="Bi-encoder; only the one that the index was made with fits.")
     ] = None,
-    cross_encoder: Annotated[
-        str | None, typer.Option("--cross-encoder", help="Name or folder (default: the one that bicross ships).")
-    ] = None,
+    cross_encoder: CrossEncoderName = None,
     queries: Annotated[
         Path | None, typer.Option("--queries", help="A .jsonl file of queries (_id, text) in place of QUERY.")
     ] = None,
-    device: Annotated[str, typer.Option("--device", help="cpu, cuda, cuda:1 …")] = "cpu",
+    device: Device = "cpu",
     precision: Annotated[
         str, typer.Option("--precision", help="Of the cross-encoder: auto, f32, bf16 or int8.")
     ] = "auto",

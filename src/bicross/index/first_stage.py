@@ -17,7 +17,6 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-import os
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from functools import cache
@@ -26,9 +25,7 @@ from pathlib import Path
 from typing import Any
 
 from bicross.errors import CorpusError, StorageError
-
-#: In the folder of an index: what was fitted on its own judged queries. Each stage has a part of its own in it.
-FILE = "fitted.json"
+from bicross.index.fitted import FILE, read_parts, write_parts
 
 _PART = "first_stage"
 _SHIPPED = Path(__file__).parent.parent / "models" / "first-stage.json"
@@ -139,32 +136,20 @@ def write_fitted(folder: Path, numbers: FirstStage | None) -> None:
         CorpusError: The file that is there is damaged; it is left alone.
         StorageError: It cannot be written; what was there stays.
     """
-    file, temporary = folder / FILE, folder / f"{FILE}.new"
+    file = folder / FILE
     kept = {name: part for name, part in _read(file).items() if name != _PART}
     kept |= {} if numbers is None else {_PART: asdict(numbers)}
     try:
-        with temporary.open("w", encoding="utf-8") as stream:
-            json.dump(kept, stream, indent=2)
-            stream.flush()
-            os.fsync(stream.fileno())
-        if _read(temporary) != kept:
-            raise OSError("what was read back differs")
-        temporary.replace(file)
+        write_parts(file, kept)
     except OSError as error:
-        temporary.unlink(missing_ok=True)
         raise StorageError(f"{file}: cannot be written ({error.strerror or error})") from error
 
 
 def _read(file: Path) -> dict[str, Any]:
     try:
-        stored = json.loads(file.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        return {}
+        return read_parts(file)
     except (OSError, ValueError) as error:
         raise _damaged(file, str(error)) from None
-    if not isinstance(stored, dict):
-        raise _damaged(file, "not an object")
-    return stored
 
 
 def _damaged(file: Path, reason: str) -> CorpusError:

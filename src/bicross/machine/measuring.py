@@ -11,13 +11,13 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from time import perf_counter, time
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from bicross.documents import Document
 from bicross.encoders import BiEncoder, CrossEncoder, find_model
+from bicross.encoders.bi_encoder import Encoded
 from bicross.encoders.engines import OpenVinoEngine, resolve_precision
 from bicross.encoders.int8 import find_layers
 from bicross.encoders.sample import sample_texts
@@ -237,17 +237,10 @@ class _Replayed:
         label: str = "texts",
         show_progress: bool | None = None,
         advance: Callable[[int], None] | None = None,
-    ) -> Any:
+    ) -> Encoded:
         count = 1 if isinstance(texts, str) else len(texts)
         rows: npt.NDArray[np.float32] = self.random.standard_normal((count, self.dimension), np.float32)
-        return _Rows(rows / np.linalg.norm(rows, axis=1, keepdims=True), 0, np.zeros(count, np.bool_))
-
-
-@dataclass(frozen=True)
-class _Rows:
-    embeddings: npt.NDArray[np.float32]
-    tokens: int
-    truncated: npt.NDArray[np.bool_]
+        return Encoded(rows / np.linalg.norm(rows, axis=1, keepdims=True), 0, np.zeros(count, np.int64))
 
 
 class _Stored:

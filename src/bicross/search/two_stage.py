@@ -14,13 +14,14 @@ from bicross.encoders.calibration import FILE
 from bicross.encoders.cross_encoder import Scored
 from bicross.errors import ModelError, UsageError
 from bicross.index import Candidate, LocalIndex, Mode
+from bicross.index.fitted import FILE as FITTED
 from bicross.index.local import MOST_CHUNKS
 from bicross.index.retrieval import Fusion as FirstFusion
 from bicross.index.retrieval import Weighing, check_mode
 from bicross.search.hit import Hit, SearchResult, StageCost, StageScore
 from bicross.search.pace import Clock, Pace
 from bicross.search.reranking import characters, first_batch, read_candidates, settled_by
-from bicross.search.two_stages import FITTED, TwoStages, before, read_two_stages
+from bicross.search.two_stages import TwoStages, before, read_two_stages
 
 Retrieve = Callable[[int], list[Candidate]]
 

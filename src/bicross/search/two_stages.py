@@ -26,9 +26,6 @@ Floats = npt.NDArray[np.float64]
 
 KEY = "two_stages"
 
-#: In the folder of an index: what was fitted on it.
-FITTED = "fitted.json"
-
 
 @dataclass(frozen=True)
 class TwoStages:

@@ -22,10 +22,9 @@ from typing import Any
 import numpy as np
 from safetensors.numpy import load_file, save_file
 
-from bicross.calibrating.fitting import fit_two_stages
+from bicross.calibrating.fitting import fit_relevance, fit_two_stages
 from bicross.calibrating.judging import Way, name_of, read_query
 from bicross.calibrating.pools import ReadQuery, pool
-from bicross.calibrating.relevance import fit_calibration
 from bicross.calibrating.storing import store, update
 from bicross.documents import read_documents
 from bicross.encoders import CrossEncoder
@@ -95,12 +94,7 @@ def fit(queries: list[ReadQuery], encoder: dict[str, Any], file: Path) -> None:
         pools = [p for query in queries if len((p := pool(query, name, DEPTH)).logits)]
         numbers = fit_two_stages(pools, before(encoder, name))
         if number == 0:  # the bare logit: for every first stage that nothing was fitted for
-            scored = [p.best(p.logits) for p in pools]
-            calibration = fit_calibration(
-                [best for best, _ in scored],
-                [(grades > 0).astype(np.float64) for _, grades in scored],
-                np.array([p.weight for p in pools]),
-            )
+            calibration = fit_relevance(pools, lambda p: p.logits)
             update(file, {"calibration": calibration_json(calibration)})
         store(file, numbers)
 
