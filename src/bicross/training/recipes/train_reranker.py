@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import argparse
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -29,35 +30,33 @@ MAX_TOKENS = 144
 COLUMNS = 3  # teacher, offset, label: one flat list a group
 
 
+def logits_of(model: CrossEncoder, pairs: list[tuple[str, str]], slice_pairs: int = 16) -> Tensor:
+    """fp32 logits in the order of ``pairs``; texts of like length share a slice, so little is padding."""
+    order = sorted(range(len(pairs)), key=lambda i: len(pairs[i][0]) + min(len(pairs[i][1]), 600))
+    parts = []
+    for start in range(0, len(order), slice_pairs):
+        features = model.preprocess([pairs[i] for i in order[start : start + slice_pairs]])
+        features = {k: v.to(model.device) if isinstance(v, Tensor) else v for k, v in features.items()}
+        parts.append(model(features)["scores"].view(-1))
+    back = torch.empty(len(order), dtype=torch.long)
+    back[torch.tensor(order)] = torch.arange(len(order))
+    return torch.cat(parts).float()[back]
+
+
 class OffsetListwiseLoss(nn.Module):
     """Listwise distillation with the retriever's score as a constant; see the module's docstring."""
 
-    def __init__(
-        self, model: CrossEncoder, offset_share: float = 0.5, pointwise_weight: float = 0.2, slice_pairs: int = 16
-    ) -> None:
+    def __init__(self, model: CrossEncoder, offset_share: float = 0.5, pointwise_weight: float = 0.2) -> None:
         super().__init__()
         self.model = model
         self.offset_share = offset_share
         self.pointwise_weight = pointwise_weight
-        self.slice_pairs = slice_pairs
-
-    def logits(self, pairs: list[tuple[str, str]]) -> Tensor:
-        """fp32 logits in the order of ``pairs``; texts of like length share a slice, so little is padding."""
-        order = sorted(range(len(pairs)), key=lambda i: len(pairs[i][0]) + min(len(pairs[i][1]), 600))
-        parts = []
-        for start in range(0, len(order), self.slice_pairs):
-            features = self.model.preprocess([pairs[i] for i in order[start : start + self.slice_pairs]])
-            features = {k: v.to(self.model.device) if isinstance(v, Tensor) else v for k, v in features.items()}
-            parts.append(self.model(features)["scores"].view(-1))
-        back = torch.empty(len(order), dtype=torch.long)
-        back[torch.tensor(order)] = torch.arange(len(order))
-        return torch.cat(parts).float()[back]
 
     def forward(
         self, inputs: list[Any], labels: list[Tensor], prompt: str | None = None, task: str | None = None
     ) -> Tensor:
         queries, documents = inputs
-        logits = self.logits([(q, d) for q, group in zip(queries, documents, strict=True) for d in group])
+        logits = logits_of(self.model, [(q, d) for q, group in zip(queries, documents, strict=True) for d in group])
         losses, start = [], 0
         for group, flat in zip(documents, labels, strict=True):
             logit = logits[start : start + len(group)]
@@ -87,6 +86,45 @@ def chosen(groups: list[dict[str, Any]], sources: list[str]) -> list[dict[str, A
     return out
 
 
+def start(folder: str, max_tokens: int) -> CrossEncoder:
+    """The model to train, with fp32 weights and a head of one logit."""
+    torch.manual_seed(SEED)
+    return CrossEncoder(
+        folder,
+        num_labels=1,
+        max_length=max_tokens,
+        model_kwargs={"dtype": torch.float32},
+        # no dropout: one pass over soft targets does not overfit, and the random masks cost a fifth of the time
+        config_kwargs={"hidden_dropout_prob": 0.0, "attention_probs_dropout_prob": 0.0},
+    )
+
+
+def train(
+    model: CrossEncoder, dataset: Dataset, loss: Callable[[CrossEncoder], nn.Module], out: Path, **arguments: Any
+) -> None:
+    """Train, going on from the last checkpoint in ``out`` where there is one, and save the model as ``out/final``."""
+    trainer = CrossEncoderTrainer(
+        model=model,
+        args=CrossEncoderTrainingArguments(
+            output_dir=str(out),
+            lr_scheduler_type="linear",
+            weight_decay=0.01,
+            bf16=True,
+            use_cpu=not torch.cuda.is_available(),
+            logging_steps=20,
+            save_total_limit=3,
+            report_to="none",
+            seed=SEED,
+            disable_tqdm=True,
+            **arguments,
+        ),
+        train_dataset=dataset,
+        loss=loss(model),
+    )
+    trainer.train(resume_from_checkpoint=any(out.glob("checkpoint-*")) or None)
+    model.save_pretrained(str(out / "final"))
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--groups", type=Path, required=True, help="the --out of prepare_reranker")
@@ -111,40 +149,18 @@ def main() -> None:
             "labels": [[float(v) for v in g["teacher"] + g["offset"] + g["label"]] for g in groups],
         }
     )
-    torch.manual_seed(SEED)
-    model = CrossEncoder(
-        args.base,
-        num_labels=1,
-        max_length=MAX_TOKENS,
-        # no dropout: one pass over soft targets does not overfit, and the random masks cost a fifth of the time
-        config_kwargs={"hidden_dropout_prob": 0.0, "attention_probs_dropout_prob": 0.0},
+    train(
+        start(args.base, MAX_TOKENS),
+        dataset,
+        lambda model: OffsetListwiseLoss(model, args.offset_share, args.pointwise_weight),
+        args.out,
+        num_train_epochs=args.epochs,
+        per_device_train_batch_size=args.batch,
+        learning_rate=args.learning_rate,
+        max_steps=args.steps,
+        warmup_steps=args.warmup,
+        save_steps=100,
     )
-    trainer = CrossEncoderTrainer(
-        model=model,
-        args=CrossEncoderTrainingArguments(
-            output_dir=str(args.out),
-            num_train_epochs=args.epochs,
-            per_device_train_batch_size=args.batch,
-            learning_rate=args.learning_rate,
-            max_steps=args.steps,
-            warmup_steps=args.warmup,
-            lr_scheduler_type="linear",
-            weight_decay=0.01,
-            bf16=True,
-            use_cpu=not torch.cuda.is_available(),
-            logging_steps=20,
-            save_steps=100,
-            save_total_limit=3,
-            report_to="none",
-            seed=SEED,
-            disable_tqdm=True,
-        ),
-        train_dataset=dataset,
-        loss=OffsetListwiseLoss(model, args.offset_share, args.pointwise_weight),
-    )
-    resume = any(args.out.glob("checkpoint-*"))
-    trainer.train(resume_from_checkpoint=resume or None)
-    model.save_pretrained(str(args.out / "final"))
 
 
 if __name__ == "__main__":
