@@ -20,11 +20,18 @@ ANSWER = "Berlin had a population of 3,520,031 registered inhabitants in an area
 MUSEUMS = "Berlin is well known for its museums."
 
 
-@given(lengths=st.lists(st.integers(1, 600), max_size=300), budget=st.integers(1, 4096))
-def test_batches_hold_every_text_once_within_the_budget(lengths: list[int], budget: int) -> None:
-    batches = plan_batches(lengths, budget)
+@given(lengths=st.lists(st.integers(1, 600), max_size=300), budget=st.integers(1, 4096), streams=st.integers(1, 16))
+def test_batches_hold_every_text_once_within_the_budget(lengths: list[int], budget: int, streams: int) -> None:
+    batches = plan_batches(lengths, budget, streams)
     assert sorted(i for batch in batches for i in batch) == list(range(len(lengths)))
     assert all(len(b) == 1 or len(b) * max(lengths[i] for i in b) <= budget for b in batches)
+
+
+def test_few_batches_are_shared_out_evenly() -> None:
+    assert [len(batch) for batch in plan_batches([200] * 8, 1024, 2)] == [4, 4]
+    assert [len(batch) for batch in plan_batches([200] * 14, 1024, 2)] == [3, 4, 3, 4]
+    assert [len(batch) for batch in plan_batches([200] * 3, 1024, 16)] == [1, 1, 1]
+    assert len(plan_batches([200] * 1000, 1024, 2)) == 200
 
 
 def test_results_come_in_input_order_whatever_the_lengths(bi_encoder: BiEncoder) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
@@ -17,6 +18,9 @@ from bicross.encoders.tokenising import Tokenised
 #: Texts, and characters of them, that are tokenised at a time: bounds the memory of long work, leaves enough to sort.
 WINDOW = 4096
 WINDOW_CHARACTERS = 8_000_000
+
+#: With more batches than so many a stream, what some streams have to do at the end no longer counts.
+FEW = 8
 
 In = TypeVar("In")
 Out = TypeVar("Out")
@@ -52,8 +56,14 @@ def one_ahead(work: Callable[[In], Out], items: Iterable[In]) -> Iterator[Out]:
         yield ready.result()
 
 
-def plan_batches(lengths: Sequence[int], budget: int) -> list[list[int]]:
-    """Positions grouped so that ``len(batch) * longest in it <= budget`` (a longer text goes alone); longest first."""
+def plan_batches(lengths: Sequence[int], budget: int, streams: int = 1) -> list[list[int]]:
+    """Positions grouped so that ``len(batch) * longest in it <= budget`` (a longer text goes alone); longest first.
+
+    Args:
+        lengths: Tokens of each text.
+        budget: Tokens of a batch, padding included.
+        streams: Batches that run at once. A few batches are made so many, and so alike, that none has to wait.
+    """
     batches: list[list[int]] = []
     for position in sorted(range(len(lengths)), key=lambda i: (-lengths[i], i)):
         # sorted: the first of a batch is its longest
@@ -61,7 +71,21 @@ def plan_batches(lengths: Sequence[int], budget: int) -> list[list[int]]:
             batches[-1].append(position)
         else:
             batches.append([position])
-    return batches
+    if streams == 1 or len(batches) > FEW * streams:
+        return batches
+    shared = _shared(list(chain.from_iterable(batches)), lengths, math.ceil(len(batches) / streams) * streams)
+    fits = all(len(batch) == 1 or len(batch) * lengths[batch[0]] <= budget for batch in shared)
+    return shared if fits else batches
+
+
+def _shared(order: list[int], lengths: Sequence[int], count: int) -> list[list[int]]:
+    """Cut a list into at most ``count`` parts of about as many tokens each."""
+    if not order:
+        return []
+    ends = np.cumsum([lengths[position] for position in order])
+    middles = ends - [lengths[position] / 2 for position in order]
+    part = np.minimum((middles * count / ends[-1]).astype(np.int64), count - 1)
+    return [[order[i] for i in np.flatnonzero(part == number)] for number in np.unique(part)]
 
 
 def run_in_batches(
@@ -74,7 +98,7 @@ def run_in_batches(
         items: The texts or pairs.
         advance: Called with the number of items done after each batch.
     """
-    plan = plan_batches([len(item) for item in items], engine.token_budget)
+    plan = plan_batches([len(item) for item in items], engine.token_budget, engine.streams)
     rows = np.empty((len(items), engine.width), np.float32)
     batches = ([items[i] for i in positions] for positions in plan)
     with closing(engine.run(batches)) as outputs:  # whatever happens here, the engine gets its requests back

@@ -39,11 +39,13 @@ class Engine(Protocol):
         precision: What the matrix products are computed in; outputs are float32 whatever it is.
         width: Numbers in an output row: the dimension of an embedding, or the labels of a pair.
         token_budget: Tokens in a batch at which this engine is fastest.
+        streams: Batches that it works on at once.
     """
 
     precision: str
     width: int
     token_budget: int
+    streams: int
 
     def run(self, batches: Iterable[Sequence[Tokenised]]) -> Generator[npt.NDArray[np.float32], None, None]:
         """Yield float32 (items, width) for each batch, in order; several may be under way at once."""

@@ -69,10 +69,10 @@ class OpenVinoEngine:
                 "PERFORMANCE_HINT": "THROUGHPUT",
             },
         )
-        count = int(self._compiled.get_property("OPTIMAL_NUMBER_OF_INFER_REQUESTS"))
+        self.streams = int(self._compiled.get_property("OPTIMAL_NUMBER_OF_INFER_REQUESTS"))
         # Requests are lent: each is used by one thread at a time, and a caller that finds none waits.
         self._idle: queue.SimpleQueue[ov.InferRequest] = queue.SimpleQueue()
-        for _ in range(count):
+        for _ in range(self.streams):
             self._idle.put(self._compiled.create_infer_request())
 
     def run(self, batches: Iterable[Sequence[Tokenised]]) -> Generator[npt.NDArray[np.float32], None, None]:
