@@ -37,6 +37,10 @@ from bicross.training.recipes.train_reranker import logits_of, start, train
 LAYERS = (0, 3)
 MAX_TOKENS = 160
 
+#: Collections whose queries are asked, each at most so many.
+SOURCES = ("scifact", "nfcorpus", "wikiqa-tok", "web")
+MOST_QUERIES = 1200
+
 #: Pairs of a query: of the first ten candidates, of the others, and of those of the query before.
 OF_FIRST, OF_OTHERS, OF_ELSEWHERE = 3, 4, 1
 
@@ -69,7 +73,7 @@ def groups_of(source: Collection, data: Path, indexes: Path, teacher: CrossEncod
     elsewhere: list[str] = []
     with open_or_create(indexes / source.name) as index:
         index.add(documents)
-        for query in source.queries.values():
+        for query in list(source.queries.values())[:MOST_QUERIES]:
             found = [candidate.chunk.embedded_text for candidate in index.search(query, top_k=DEPTH)]
             if not found:
                 continue
@@ -86,7 +90,7 @@ def prepared(data: Path, indexes: Path, work: Path, teacher: CrossEncoder) -> li
     work.mkdir(parents=True, exist_ok=True)
     groups: list[dict[str, Any]] = []
     sources, _ = collections(data, random.Random(SEED))
-    for source in sources:
+    for source in (source for source in sources if source.name in SOURCES):
         file = work / f"{source.name}.jsonl"
         if not file.is_file():
             new = file.with_suffix(".new")
