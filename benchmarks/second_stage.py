@@ -16,7 +16,7 @@ import json
 import random
 import shutil
 import tempfile
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import numpy as np
@@ -32,6 +32,7 @@ from bicross.evaluation.calibration_error import calibration_error
 from bicross.evaluation.judged import Qrels, judged_queries, read_queries
 from bicross.index.retrieval import DEPTH
 from bicross.opening import open_or_create
+from bicross.search.code import LOOKED_AT
 from bicross.search.two_stages import TwoStages
 
 RESULTS = Path(__file__).parent / "results" / "second-stage.json"
@@ -40,6 +41,9 @@ RESULTS = Path(__file__).parent / "results" / "second-stage.json"
 POOLED = ("scifact/test", "nfcorpus/dev", "cranfield/test", "msmarco-v1-dl19-pool/test")
 SETS = (*POOLED, "wikiqa-tok/test", "cosqa/test", "vaswani/test")
 NO_ANSWER = POOLED[:3]
+
+#: Candidates for which it is said how many are read before reading stops.
+DEPTHS = (20, 50, 100)
 
 
 def asked(folder: Path, split: str, limit: int | None) -> tuple[list[tuple[str, str]], Qrels]:
@@ -65,6 +69,21 @@ def row(name: str, pools: list[Pool], numbers: TwoStages, judge: CrossEncoder) -
         "ECE": round(joined.calibration_error, 4),
         "ECE of the ten best": round(joined.top_calibration_error, 4),
     }
+
+
+def _trusted(index: LocalIndex, query: str, numbers: TwoStages) -> bool:
+    """Whether the logit counts for what this query finds."""
+    texts = [candidate.chunk.embedded_text for candidate in index.search(query, top_k=LOOKED_AT)]
+    return numbers.for_texts(texts) is numbers
+
+
+def shares(pools: list[Pool], numbers: TwoStages, depth: int = DEPTH) -> list[float]:
+    """The share read of each query's candidates when the first stage hands over so many."""
+    cut = [
+        Pool(p.documents[:depth], p.evidence[:depth], p.logits[:depth], p.grades[:depth], p.ideal, p.weight)
+        for p in pools
+    ]
+    return [worth([p], numbers, numbers.calibration).read for p in cut]
 
 
 def pooled(pools: list[Pool], numbers: TwoStages) -> dict[str, object]:
@@ -112,6 +131,7 @@ def main() -> None:
     args = parser.parse_args()
     judge = CrossEncoder()
     rows, answers = [], []
+    read: dict[int, list[float]] = {depth: [] for depth in DEPTHS}
     bar: list[Pool] = []
     numbers: TwoStages | None = None
     for name in args.sets:
@@ -126,10 +146,24 @@ def main() -> None:
                 way = index.first_stage or "rrf"
                 if numbers is None:
                     raise SystemExit("nothing is fitted for the default models")
-                read = [read_query(index, judge, i, text, qrels[i], [way]) for i, text in queries]
-                pools = [pool(query, name_of(way), DEPTH) for query in read]
-                rows.append(row(name, pools, numbers, judge))
+                found = [read_query(index, judge, i, text, qrels[i], [way]) for i, text in queries]
+                pools = [pool(query, name_of(way), DEPTH) for query in found]
+                alone = float(np.mean([p.ndcg(p.logits) for p in pools]))
+                trusted = [_trusted(index, text, numbers) for _, text in queries]
+                if not all(trusted):  # nothing is read of code: its logits do not count
+                    pools = [
+                        p if trust else replace(p, logits=np.zeros_like(p.logits))
+                        for p, trust in zip(pools, trusted, strict=True)
+                    ]
+                rows.append({**row(name, pools, numbers, judge), "cross-encoder": round(alone, 4)})
+                rows[-1]["read"] = round(
+                    float(np.mean([r * t for r, t in zip(shares(pools, numbers), trusted, strict=True)])), 3
+                )
                 bar += pools if name in POOLED else []
+                if any(trusted):
+                    prose = [p for p, trust in zip(pools, trusted, strict=True) if trust]
+                    for depth in DEPTHS:
+                        read[depth].append(depth * float(np.mean(shares(prose, numbers, depth))))
                 if name in NO_ANSWER:
                     answers.append(no_answer(index, judge, queries, qrels, name))
         print(rows[-1], flush=True)
@@ -138,6 +172,7 @@ def main() -> None:
         "sets": rows,
         "pooled": {**row("pooled", bar, numbers, judge), **pooled(bar, numbers)} if bar else None,
         "no answer": answers,
+        "read": {depth: round(float(np.mean(of_sets)), 1) for depth, of_sets in read.items()},
         "numbers": {k: v for k, v in asdict(numbers).items() if k in ("logit", "evidence")},
     }
     table(rows)

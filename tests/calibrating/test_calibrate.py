@@ -8,12 +8,14 @@ import re
 import subprocess
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 import bicross.calibrating
 from bicross import BiEncoder, CrossEncoder, Document, LocalIndex, Searcher
+from bicross.calibrating.storing import store
 from bicross.errors import UsageError
 from bicross.index.fitted import FILE as FITTED
 from bicross.search.two_stages import KEY
@@ -65,9 +67,14 @@ def test_it_says_what_it_is_worth_writes_it_and_searches_use_it(
     assert len(stored) == 1
     assert stored[0]["cross_encoder_sha256"] == cross_encoder.weights_sha256
     with bicross.open(index) as opened:
-        numbers = Searcher(opened, cross_encoder).two_stages()
+        searcher = Searcher(opened, cross_encoder)
+        numbers = searcher.two_stages()
         assert numbers is not None
         assert numbers.logit == stored[0]["logit"]
+        store(index / FITTED, replace(numbers, logit=2.0))  # fitted anew while somebody searches
+        assert searcher.two_stages() == replace(numbers, logit=2.0)
+        store(index / FITTED, numbers)
+        assert searcher.two_stages() == numbers
     explained = run("search", index, "make a copy of a file", "--explain", "-k", "2").stdout
     assert f"= {numbers.logit:.4g} × cross_encoder" in explained
     assert re.search(r"The cross-encoder read \d+ of \d+ candidates", explained)

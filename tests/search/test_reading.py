@@ -7,13 +7,16 @@ from pathlib import Path
 from time import perf_counter
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from bicross import BiEncoder, CrossEncoder, Document, LocalIndex, Searcher
 from bicross.encoders.calibration import FILE
 from bicross.errors import CorpusError, ModelError, UsageError
 from bicross.index.fitted import FILE as FITTED
+from bicross.search.code import share_of_code
 from bicross.search.hit import Reading
-from bicross.search.pace import Clock, Pace
+from bicross.search.pace import Clock, Pace, busiest
 
 QUESTIONS = [
     "copy a whole folder with everything in it",
@@ -63,6 +66,38 @@ def test_every_hit_that_is_asked_for_was_read(searcher: Searcher) -> None:
         assert all("cross_encoder" in hit.scores for hit in result.hits)
 
 
+def test_code_is_left_to_the_first_stage(tmp_path: Path, bi_encoder: BiEncoder, cross_encoder: CrossEncoder) -> None:
+    pieces = [
+        "def copy_tree(src, dst):\n    for name in os.listdir(src):\n        shutil.copy(f'{src}/{name}', dst)",
+        "def median(xs):\n    ys = sorted(xs); n = len(ys)\n    return (ys[(n - 1) // 2] + ys[n // 2]) / 2",
+        "for k, v in {**a, **b}.items():\n    out[k] = out.get(k, 0) + v",
+        "with open(path) as f:\n    rows = [line.split('\\t') for line in f if line[0] != '#']",
+    ]
+    with LocalIndex.create(tmp_path / "code", bi_encoder) as index:
+        index.add([Document(f"{i}", text) for i, text in enumerate(pieces)])
+        searcher = Searcher(index, cross_encoder)
+        left = searcher.search(QUESTIONS[1], top_k=3)
+        assert str(left.reading) == "read 0 of 4 candidates: it reads prose, and they are code"
+        assert [hit.document_id for hit in left.hits] == left.retrieved[:3]
+        read = searcher.search(QUESTIONS[1], top_k=3, read_all=True)
+        assert read.reading == Reading(4, 4, "all")
+        assert [hit.document_id for hit in read.hits] == left.retrieved[:3]
+        assert read.weights["cross_encoder"] == 0
+        assert all(hit.relevance is not None for hit in read.hits)
+        people = ["Ann", "Bob", "Cid", "Dee", "Eve", "Fay", "Gus", "Hal", "Ida", "Jan"]
+        index.add([Document(name, f"{name} once spoke about sorted data and the middle of it.") for name in people])
+        mixed = searcher.search(QUESTIONS[1], top_k=3).reading
+        assert mixed is not None
+        assert mixed.read > 0
+
+
+@given(st.lists(st.text(max_size=40), max_size=15))
+def test_the_share_of_code_is_a_share(texts: list[str]) -> None:
+    assert 0 <= share_of_code(texts) <= 1
+    assert share_of_code(["x = f(y);\n}"] * 6 + texts) == 1
+    assert share_of_code(["One says so (others do not).\nIt is: a = b."] * 6 + texts) <= 0.5
+
+
 def test_without_fitted_numbers_everything_is_read(searcher: Searcher) -> None:
     result = searcher.search(QUESTIONS[0], top_k=3, candidates=40, dense_weight=0.5)
     assert result.reading == Reading(40, 40, "all")
@@ -105,9 +140,18 @@ def test_a_clock_gives_time_for_a_part_of_what_is_left() -> None:
     assert Clock(1000, perf_counter(), pace).fits([100] * 10) == 4, "half of the time left, a little kept back"
     assert Clock(150, perf_counter(), pace).fits([100] * 10) == 1, "the last one may take most of what is left"
     assert Clock(100, perf_counter(), pace).fits([100] * 10) == 0
+    two_cores = Clock(1000, perf_counter(), pace, cores=2)
+    assert two_cores.fits([100] * 10) == 8
+    assert Clock(150, perf_counter(), pace, cores=2).fits([100] * 10) == 2, "a pair on each core"
     for _ in range(10):
         pace.saw(1000, 2000.0)
     assert Clock(1000, perf_counter(), pace).fits([100] * 10) == 2, "it goes by the slower ones"
+
+
+@given(st.lists(st.integers(1, 1000), min_size=1, max_size=30), st.integers(1, 16))
+def test_the_busiest_core_reads_its_share_and_no_more_than_a_pair_on_top(lengths: list[int], cores: int) -> None:
+    mean = sum(lengths) / len(lengths)
+    assert sum(lengths) / cores - 1e-9 <= busiest(lengths, cores) <= sum(lengths) / cores + mean + 1e-9
 
 
 def test_a_slow_moment_is_forgotten() -> None:

@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from safetensors.numpy import load_file
 from sentence_transformers.cross_encoder import CrossEncoder as TorchCrossEncoder
 
 from bicross import CrossEncoder
@@ -18,10 +19,10 @@ from bicross.calibrating.judging import name_of
 from bicross.calibrating.pools import ReadQuery
 from bicross.encoders.calibration import calibration_of
 from bicross.search.two_stages import before, read_two_stages
-from bicross.training.recipes import train_reranker
+from bicross.training.recipes import distil_reranker, train_reranker
 from bicross.training.recipes.fit_reranker import fit, pack, ways
-from bicross.training.recipes.prepare_reranker import GROUP_SIZE, bm25_matrix, choose, fit_conditional_logit
-from bicross.training.recipes.train_reranker import OffsetListwiseLoss
+from bicross.training.recipes.prepare_reranker import GROUP_SIZE, Collection, bm25_matrix, choose, fit_conditional_logit
+from bicross.training.recipes.train_reranker import logits_of
 
 
 def test_a_group_has_its_positives_and_no_document_twice() -> None:
@@ -83,11 +84,11 @@ def test_sources_are_chosen_up_to_their_limits() -> None:
     assert [g["n"] for g in train_reranker.chosen(groups, ["a:1", "b"])] == [0, 2, 3, 4]
 
 
-def test_the_loss_keeps_pairs_in_order(make_bert: Callable[..., Path]) -> None:
+def test_logits_come_in_the_order_of_the_pairs(make_bert: Callable[..., Path]) -> None:
     model = TorchCrossEncoder(str(make_bert(labels=1)), max_length=64, device="cpu")
     pairs = [("query", "word " * n) for n in (30, 1, 12, 5, 40, 2, 9)]
     with torch.inference_mode():
-        found = OffsetListwiseLoss(model, slice_pairs=3).eval().logits(pairs).numpy()
+        found = logits_of(model.eval(), pairs, slice_pairs=3).numpy()
     np.testing.assert_allclose(found, model.predict(pairs, activation_fn=torch.nn.Identity()), atol=1e-4)
 
 
@@ -119,3 +120,34 @@ def test_training_learns_stops_and_goes_on(
     train_reranker.main()  # everything is done: it goes on from the last checkpoint and has nothing left
     again = CrossEncoder(out / "final", precision="f32").predict(pairs)
     np.testing.assert_allclose(again, [right, wrong], atol=0.02)
+
+
+def test_a_pupil_with_fewer_layers_learns_the_logits_of_its_teacher(
+    make_bert: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    teacher = make_bert("teacher", labels=1)
+    fruit = {f"{i}": f"{kind} number {i} is sweet and ripe" for i, kind in enumerate(["apple", "pear", "plum"] * 8)}
+    asked = Collection("scifact", fruit, {f"q{i}": f"a ripe {kind}" for i, kind in enumerate(["apple", "pear"] * 20)})
+    monkeypatch.setattr(distil_reranker, "collections", lambda data, rng: ([asked], {}))
+    monkeypatch.setattr(distil_reranker, "LAYERS", (1,))
+    folders = [f"--{name}={tmp_path / name}" for name in ("data", "indexes", "work", "out")]
+    (tmp_path / "indexes").mkdir()
+    monkeypatch.setattr(sys, "argv", ["distil", *folders, f"--teacher={teacher}", "--epochs=1"])
+    distil_reranker.main()
+    groups = [json.loads(line) for line in (tmp_path / "work" / "scifact.jsonl").read_text().splitlines()]
+    assert len(groups) == 40
+    assert {len(group["documents"]) for group in groups} == {7, 8}  # the first query has none before it
+    pairs = [(groups[0]["query"], text) for text in groups[0]["documents"]]
+    told = CrossEncoder(teacher, max_tokens=distil_reranker.MAX_TOKENS).score(pairs, show_progress=False).logits
+    np.testing.assert_allclose(groups[0]["logits"], told, atol=0.02)
+    assert json.loads((tmp_path / "out" / "config.json").read_text())["num_hidden_layers"] == 1
+    assert np.isfinite(CrossEncoder(tmp_path / "out").predict(pairs)).all()
+
+
+def test_a_layer_that_is_kept_is_the_teachers(make_bert: Callable[..., Path], tmp_path: Path) -> None:
+    teacher = make_bert("teacher", labels=1)
+    distil_reranker.keep_layers(teacher, (1,), tmp_path / "kept")
+    whole, kept = load_file(teacher / "model.safetensors"), load_file(tmp_path / "kept" / "model.safetensors")
+    name = "attention.self.query.weight"
+    assert (kept[f"bert.encoder.layer.0.{name}"] == whole[f"bert.encoder.layer.1.{name}"]).all()
+    assert not any("layer.1." in key for key in kept)

@@ -113,6 +113,11 @@ class CrossEncoder:
         return self._tokenise.max_tokens
 
     @property
+    def streams(self) -> int:
+        """Batches that run at once: the cores on a CPU."""
+        return self._engine.streams
+
+    @property
     def weights_sha256(self) -> str:
         return weights_sha256(self.folder)
 

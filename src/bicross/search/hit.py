@@ -73,8 +73,9 @@ class StageCost:
     items: int
 
 
-#: Why reading ended: nothing was left, the rest could hardly change the top, time was up, or the query is too long.
-Stopped = Literal["all", "settled", "budget", "too long"]
+#: Why reading ended: nothing was left, the rest could hardly change the top, time was up, the query is too long, or the
+#: candidates are program code.
+Stopped = Literal["all", "settled", "budget", "too long", "code"]
 
 
 @dataclass(frozen=True)
@@ -87,7 +88,10 @@ class Reading:
 
     def __str__(self) -> str:
         reasons = {"all": "", "settled": ": the rest can hardly enter", "budget": ": time was up"}
-        reasons["too long"] = ": the query is longer than it reads"
+        reasons |= {
+            "too long": ": the query is longer than it reads",
+            "code": ": it reads prose, and they are code",
+        }
         return f"read {self.read} of {self.candidates} candidates{reasons[self.stopped]}"
 
 

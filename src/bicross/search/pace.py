@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import math
 from collections import deque
 from collections.abc import Sequence
 from contextlib import suppress
+from itertools import accumulate
 from time import perf_counter
 
 import numpy as np
@@ -19,7 +21,7 @@ QUANTILE = 0.9
 #: rest in ever smaller steps: one that takes twice as long as reckoned still ends in time.
 SHARE = 0.5
 
-#: A last pair alone may take so much of it.
+#: A last round, a pair on each core, may take so much of it.
 LAST_SHARE = 0.8
 
 #: Milliseconds kept for what comes after the last scoring, and the share of the budget that is kept besides.
@@ -27,8 +29,17 @@ KEPT_MS = 2.0
 KEPT_SHARE = 0.03
 
 
+def busiest(characters: Sequence[int], cores: int) -> float:
+    """The characters that the busiest core reads of pairs that are shared out evenly; 0 of none."""
+    return _share(sum(characters), len(characters), cores) if characters else 0.0
+
+
+def _share(total: int, count: int, cores: int) -> float:
+    return total / count * math.ceil(count / cores)
+
+
 class Pace:
-    """Milliseconds a character, of scorings that happened. Threads may share it."""
+    """Milliseconds a character of the busiest core, of scorings that happened. Threads may share it."""
 
     def __init__(self) -> None:
         self._seen: deque[float] = deque(maxlen=REMEMBERED)
@@ -37,8 +48,8 @@ class Pace:
     def known(self) -> bool:
         return bool(self._seen)
 
-    def saw(self, characters: int, milliseconds: float) -> None:
-        """Note how long pairs of so many characters took together."""
+    def saw(self, characters: float, milliseconds: float) -> None:
+        """Note how long it took while the busiest core read so many characters."""
         self._seen.append(milliseconds / max(characters, 1))
 
     def forget(self) -> None:
@@ -47,8 +58,8 @@ class Pace:
             with suppress(ValueError):  # another thread was faster
                 self._seen.remove(max(self._seen))
 
-    def milliseconds(self, characters: int) -> float:
-        """What pairs of so many characters will take; unbounded while nothing was seen."""
+    def milliseconds(self, characters: float) -> float:
+        """What so many characters will take a core; unbounded while nothing was seen."""
         return characters * float(np.quantile(list(self._seen), QUANTILE)) if self._seen else float("inf")
 
 
@@ -59,9 +70,11 @@ class Clock:
         budget_ms: Milliseconds.
         started: When it began.
         pace: Of the cross-encoder.
+        cores: That share the pairs.
     """
 
-    def __init__(self, budget_ms: float, started: float, pace: Pace) -> None:
+    def __init__(self, budget_ms: float, started: float, pace: Pace, cores: int = 1) -> None:
+        self._cores = cores
         self._whole = budget_ms / 1e3
         self._end = started + (budget_ms * (1 - KEPT_SHARE) - KEPT_MS) / 1e3
         self.pace = pace
@@ -69,10 +82,15 @@ class Clock:
     def fits(self, characters: Sequence[int]) -> int:
         """How many of the next pairs may be scored now, given the characters of each; 0 when time is up."""
         left = self._end - perf_counter()
-        reckoned = [self.pace.milliseconds(total) / 1e3 for total in np.cumsum(characters).tolist()]
-        count = sum(seconds <= left * SHARE for seconds in reckoned)
-        if not count and reckoned and reckoned[0] <= left * LAST_SHARE:
-            count = 1
+        pace = self.pace.milliseconds(1) / 1e3
+        reckoned = [
+            pace * _share(total, count, self._cores) for count, total in enumerate(accumulate(characters), start=1)
+        ]
+
+        def most(reckoned: Sequence[float], seconds: float) -> int:
+            return max((count for count, taken in enumerate(reckoned, start=1) if taken <= seconds), default=0)
+
+        count = most(reckoned, left * SHARE) or most(reckoned[: self._cores], left * LAST_SHARE)
         if not count and left > self._whole / 2:
             self.pace.forget()
         return count

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from time import perf_counter
+from typing import Literal
 
 import numpy as np
 
 from bicross.encoders import CrossEncoder
 from bicross.encoders.cross_encoder import Scored
 from bicross.index import Candidate
-from bicross.search.hit import Reading
-from bicross.search.pace import Clock
+from bicross.search.hit import Reading, Stopped
+from bicross.search.pace import Clock, busiest
 from bicross.search.stopping import STEP, Stopping, last_of_top
 from bicross.search.two_stages import Floats, TwoStages
 
@@ -27,7 +28,7 @@ def read_candidates(
     first: int = 0,
     settled: Settled | None = None,
     clock: Clock | None = None,
-    too_long: bool = False,
+    beyond: Literal["too long", "code"] | None = None,
 ) -> tuple[Scored, Reading]:
     """Score candidates in batches, in their order.
 
@@ -38,23 +39,23 @@ def read_candidates(
         first: Candidates in the first batch.
         settled: Asked after each batch whether to stop; None reads on.
         clock: Stops when its time is up, perhaps before the first batch; None reads on.
-        too_long: The query is, so nothing is read.
+        beyond: Why nothing is to be read; None reads.
 
     Returns:
         Logits of the first candidates, as many as were read, and how far that is.
     """
     pairs = [(query, c.chunk.embedded_text) for c in candidates]
-    lengths = [characters([pair], cross_encoder) for pair in pairs]
+    lengths = characters(pairs, cross_encoder)
     logits: list[float] = []
     lost: list[int] = []
     tokens = 0
 
-    def so_far(stopped: str) -> tuple[Scored, Reading]:
+    def so_far(stopped: Stopped) -> tuple[Scored, Reading]:
         scored = Scored(np.array(logits, np.float32), tokens, np.array(lost, np.int64))
-        return scored, Reading(len(logits), len(candidates), stopped)  # type: ignore[arg-type]
+        return scored, Reading(len(logits), len(candidates), stopped)
 
-    if too_long:
-        return so_far("too long")
+    if beyond:
+        return so_far(beyond)
     while (read := len(logits)) < len(candidates):
         if settled and read and settled(np.array(logits, np.float64)):
             return so_far("settled")
@@ -66,17 +67,17 @@ def read_candidates(
         before = perf_counter()
         scored = cross_encoder.score(pairs[read : read + size], show_progress=False)
         if clock:
-            clock.pace.saw(sum(lengths[read : read + size]), 1e3 * (perf_counter() - before))
+            clock.pace.saw(busiest(lengths[read : read + size], cross_encoder.streams), 1e3 * (perf_counter() - before))
         logits += scored.logits.tolist()
         lost += scored.lost.tolist()
         tokens += scored.tokens
     return so_far("all")
 
 
-def characters(pairs: list[tuple[str, str]], cross_encoder: CrossEncoder) -> int:
-    """What there is to read in pairs; what is beyond the model's limit is cut and costs nothing."""
+def characters(pairs: list[tuple[str, str]], cross_encoder: CrossEncoder) -> list[int]:
+    """What there is to read in each pair; what is beyond the model's limit is cut and costs nothing."""
     most = 6 * cross_encoder.max_tokens
-    return sum(min(len(query) + len(text), most) for query, text in pairs)
+    return [min(len(query) + len(text), most) for query, text in pairs]
 
 
 def settled_by(stopping: Stopping, numbers: TwoStages, candidates: list[Candidate], top_k: int) -> Settled:

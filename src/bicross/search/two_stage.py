@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from functools import cached_property
 from time import perf_counter
+from typing import Literal
 
 import numpy as np
 
@@ -17,9 +18,9 @@ from bicross.index import Candidate, LocalIndex, Mode
 from bicross.index.fitted import FILE as FITTED
 from bicross.index.local import MOST_CHUNKS
 from bicross.index.retrieval import Fusion as FirstFusion
-from bicross.index.retrieval import Weighing, check_mode
+from bicross.index.retrieval import Question, Weighing, check_mode
 from bicross.search.hit import Hit, SearchResult, StageCost, StageScore
-from bicross.search.pace import Clock, Pace
+from bicross.search.pace import Clock, Pace, busiest
 from bicross.search.reranking import characters, first_batch, read_candidates, settled_by
 from bicross.search.two_stages import TwoStages, before, read_two_stages
 
@@ -44,12 +45,12 @@ class Searcher:
         self.index = index
         self.cross_encoder = cross_encoder
         self.pace = Pace()
-        self._of_index: list[TwoStages] = []
+        self._of_index: tuple[int, list[TwoStages]] = (0, [])
         self._of_model: list[TwoStages] = []
         if cross_encoder is not None:
             cross_encoder.check_orders()
-            self._of_index = read_two_stages(index.path / FITTED)
             self._of_model = read_two_stages(cross_encoder.folder / FILE, ModelError)
+            self._numbers_of_index()
 
     @cached_property
     def _cross_encoder_sha256(self) -> str:
@@ -67,10 +68,18 @@ class Searcher:
         first_stage = self.index.first_stage if mode == "hybrid" and fusion != "rrf" else None
         name = "dense" if mode == "dense" else first_stage.sha256 if first_stage else "rrf"
         stands_before = before(self.index.manifest.fingerprint.encoder, name)
-        for numbers in self._of_index:
+        for numbers in self._numbers_of_index():
             if numbers.before_sha256 == stands_before and numbers.cross_encoder_sha256 == self._cross_encoder_sha256:
                 return numbers
         return next((numbers for numbers in self._of_model if numbers.before_sha256 == stands_before), None)
+
+    def _numbers_of_index(self) -> list[TwoStages]:
+        """What was fitted for the index, also since this searcher was made."""
+        file = self.index.path / FITTED
+        written = file.stat().st_mtime_ns if file.exists() else 0
+        if written != self._of_index[0]:
+            self._of_index = (written, read_two_stages(file))
+        return self._of_index[1]
 
     def warm_up(self) -> None:
         """Read a few stored chunks, so that later searches know how fast this machine is.
@@ -86,7 +95,8 @@ class Searcher:
             begun = perf_counter()
             self.cross_encoder.score(pairs[:size], show_progress=False)
             if counts and pairs:
-                self.pace.saw(characters(pairs[:size], self.cross_encoder), 1e3 * (perf_counter() - begun))
+                read = busiest(characters(pairs[:size], self.cross_encoder), self.cross_encoder.streams)
+                self.pace.saw(read, 1e3 * (perf_counter() - begun))
 
     def search(
         self,
@@ -118,8 +128,9 @@ class Searcher:
                 get to follows in the order of the first stage. ``reading`` of the result says how far it got. The first
                 such call of a searcher warms up, see ``warm_up``, before its time counts.
             read_all: Read every candidate, also where the rest can hardly change the top of the list. Without it, and
-                without ``min_relevance``, a query that the bi-encoder reads in several passages is answered by the
-                first stage: of such a query a cross-encoder reads the beginning only.
+                without ``min_relevance``, the first stage answers alone where the cross-encoder has nothing to add: to
+                a query that the bi-encoder reads in several passages, of which it reads the beginning only, and where
+                the candidates are program code and its numbers say that it reads code badly.
 
         Returns:
             Hits, one a document with its best chunk (MaxP, Dai and Callan 2019); equal scores in order of id.
@@ -158,16 +169,17 @@ class Searcher:
         if self.cross_encoder and found:
             begun = perf_counter()
             numbers = self.two_stages(mode, dense_weight, fusion)
+            numbers = numbers and numbers.for_texts([c.chunk.embedded_text for c in found])
             stopping = numbers.stopping if numbers and not read_all else None
-            beyond = len(question.vectors or ()) > 1 and not read_all and min_relevance is None
+            beyond = _beyond(question, numbers) if not read_all and min_relevance is None else None
             scored, reading = read_candidates(
                 query,
                 found,
                 self.cross_encoder,
-                too_long=beyond,
+                beyond=beyond,
                 first=first_batch(found, top_k),
                 settled=settled_by(stopping, numbers, found, top_k) if numbers and stopping else None,
-                clock=None if budget_ms is None else Clock(budget_ms, started, self.pace),
+                clock=None if budget_ms is None else Clock(budget_ms, started, self.pace, self.cross_encoder.streams),
             )
             hits = _reranked(found, scored, self.cross_encoder, numbers, evidence)
             weights = {"cross_encoder": numbers.logit, evidence: numbers.evidence} if numbers else {}
@@ -193,6 +205,13 @@ class Searcher:
             raise UsageError(f"budget_ms is {budget_ms}; it must be more than 0 milliseconds")
         if budget_ms is not None and read_all:
             raise UsageError("budget_ms stops when time is up and read_all never; choose one of them")
+
+
+def _beyond(question: Question, numbers: TwoStages | None) -> Literal["too long", "code"] | None:
+    """Why the cross-encoder has nothing to add, if so."""
+    if len(question.vectors or ()) > 1:
+        return "too long"
+    return "code" if numbers and not numbers.logit else None
 
 
 def _reranked(

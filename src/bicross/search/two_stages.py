@@ -10,8 +10,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,7 @@ import numpy.typing as npt
 
 from bicross.encoders.calibration import Calibration, Isotonic, calibration_of
 from bicross.errors import BicrossError, CorpusError
+from bicross.search.code import share_of_code
 from bicross.search.stopping import Stopping
 
 Floats = npt.NDArray[np.float64]
@@ -38,6 +39,8 @@ class TwoStages:
         calibration: Relevance from the final score.
         stopping: When to stop reading; None reads everything.
         cross_encoder_sha256: Hash of the weights of the cross-encoder; empty for the one beside which they lie.
+        most_code: Where more of the candidates' lines are program code, see ``code.py``, the logit does not count; None
+            counts it always.
     """
 
     before_sha256: str
@@ -46,10 +49,17 @@ class TwoStages:
     calibration: Calibration
     stopping: Stopping | None = None
     cross_encoder_sha256: str = ""
+    most_code: float | None = None
 
     def __post_init__(self) -> None:
-        if not (0 < self.logit < np.inf and 0 <= self.evidence < np.inf):
+        if not (0 <= self.logit < np.inf and 0 <= self.evidence < np.inf):
             raise ValueError(f"weights must not be negative: logit {self.logit}, evidence {self.evidence}")
+
+    def for_texts(self, texts: Sequence[str]) -> TwoStages:
+        """The numbers for these candidates: where they are code, the logit has no weight, and reading no stop."""
+        if self.most_code is None or share_of_code(texts) <= self.most_code:
+            return self
+        return replace(self, logit=0.0, stopping=None)
 
     def final(self, logits: npt.ArrayLike, evidence: npt.ArrayLike) -> Floats:
         """The final score, float64, of logits and first-stage scores of the same shape."""
@@ -77,6 +87,7 @@ def as_json(numbers: TwoStages) -> dict[str, Any]:
         "evidence": _short(numbers.evidence),
         "calibration": calibration_json(numbers.calibration),
         "stopping": None,
+        "most_code": numbers.most_code,
     }
     if numbers.stopping:
         values = {name: _short(value) for name, value in vars(numbers.stopping).items() if name != "chance"}
@@ -98,7 +109,7 @@ def from_json(stored: Mapping[str, Any]) -> TwoStages:
     Raises:
         KeyError, TypeError, ValueError: It did not write this.
     """
-    stopping = stored.get("stopping")
+    stopping, code = stored.get("stopping"), stored.get("most_code")
     return TwoStages(
         str(stored["before_sha256"]),
         float(stored["logit"]),
@@ -113,6 +124,7 @@ def from_json(stored: Mapping[str, Any]) -> TwoStages:
             float(stopping["below"]),
         ),
         str(stored.get("cross_encoder_sha256", "")),
+        None if code is None else float(code),
     )
 
 
