@@ -117,7 +117,7 @@ def searching(profile: MachineProfile, texts: Collection, count: int, queries: i
         count, sample=texts.sample, query_tokens=tokens, candidates=CANDIDATES, latency_ms=60_000, profile=profile
     )
     assert made.search is not None
-    predicted = queries * made.search.ways[1].latency_s
+    predicted = queries * made.search.ways[1].mean_s
     with LocalIndex.open(place, bi) as index:
         searcher = Searcher(index, CrossEncoder())
         seconds, cores = timed(lambda: [searcher.search(query, candidates=CANDIDATES) for query in asked])

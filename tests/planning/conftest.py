@@ -21,7 +21,6 @@ def profile() -> MachineProfile:
         cross_encoder="cross",
         precision="f32",
         speeds={"f32": speeds},
-        batch_tokens=1024,
         chunk_tokens=200,
         text_special=2,
         pair_special=3,

@@ -10,12 +10,22 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bicross.index import shard
+from bicross.documents import Chunk
+from bicross.index import Candidate, shard
 from bicross.planning import Curve, MachineProfile, Workload, assumed, plan_index, plan_search, rerank_s
 from bicross.planning.growth import CHUNK_US, NO_GRAPH, SEARCH_MS, graph_cost, search_growth
-from bicross.planning.search import FEWEST, SearchPlan, Way
+from bicross.planning.reading import FIRST, PAIRS_READ, STEP, pairs_read
+from bicross.planning.search import FEWEST, SearchPlan, Way, settled_s
+from bicross.search import stopping
+from bicross.search.reranking import first_batch
 
+SECOND_STAGE = Path(__file__).parents[2] / "benchmarks" / "results" / "second-stage.json"
 GROWTH = Path(__file__).parents[2] / "benchmarks" / "results" / "growth.json"
+
+
+def one_chunk_each(count: int) -> list[Candidate]:
+    chunks = [Chunk(f"{n}", f"d{n}", "text", 0, 4) for n in range(count)]
+    return [Candidate(chunk, 1.0, False, {}) for chunk in chunks]
 
 
 def ways(plan: SearchPlan) -> dict[str, Way]:
@@ -104,33 +114,65 @@ def test_growth_is_what_was_measured() -> None:
 
 
 def test_pairs_of_a_query_by_hand() -> None:
-    # batches of 4 (1024 // 250) on 2 cores; a core takes 20 ms for a pair, both together 10
-    seconds = [rerank_s(0.01, 250, pairs, 1024, 2) for pairs in (0, 1, 4, 5, 8, 9, 12, 13, 16)]
-    assert seconds == pytest.approx([0.02 * busiest for busiest in (0, 1, 4, 4, 4, 5, 8, 8, 8)])
+    # a core takes 20 ms for a pair, both together 10
+    seconds = [rerank_s(0.01, pairs, 2) for pairs in (0, 1, 2, 3, 8, 13)]
+    assert seconds == pytest.approx([0.02 * busiest for busiest in (0, 1, 1, 2, 4, 7)])
 
 
-@given(st.floats(1, 2000), st.integers(0, 10**6), st.integers(1, 64))
-def test_reranking_takes_at_least_its_share_of_the_cores(tokens: float, pairs: int, cores: int) -> None:
-    taken, more = (rerank_s(0.01, tokens, n, 1024, cores) for n in (pairs, pairs + 1))
-    batch = max(1, int(1024 // tokens))
+@given(st.integers(0, 10**6), st.integers(1, 64))
+def test_reranking_takes_its_share_of_the_cores(pairs: int, cores: int) -> None:
+    taken, more = (rerank_s(0.01, n, cores) for n in (pairs, pairs + 1))
     assert 0.01 * pairs * (1 - 1e-9) <= taken <= more + 1e-9
-    assert taken <= 0.01 * (pairs + batch * cores) + 1e-9
+    assert taken <= 0.01 * (pairs + cores) + 1e-9
+
+
+def test_reading_in_steps_by_hand() -> None:
+    # fourteen pairs at first, seven a core; then a step of eight, and half of one: 4 + 2 a core
+    assert settled_s(0.01, 26.0, 2) == pytest.approx(0.02 * (7 + 4 + 2))
+    assert settled_s(0.01, 5.0, 2) == rerank_s(0.01, 5, 2)
+
+
+def test_what_is_read_is_what_was_measured() -> None:
+    read = json.loads(SECOND_STAGE.read_text())["read"]
+    assert dict(PAIRS_READ) == {int(depth): pairs for depth, pairs in read.items()}
+    assert (first_batch(one_chunk_each(100), 10), stopping.STEP) == (FIRST, STEP)
+
+
+@given(st.integers(0, 10**6), st.integers(0, 10**6))
+def test_of_more_candidates_no_fewer_are_read(a: int, b: int) -> None:
+    few, many = sorted((a, b))
+    assert 0 <= pairs_read(few) <= pairs_read(many)
+    assert pairs_read(few) <= few
 
 
 def test_a_query_by_hand(profile: MachineProfile) -> None:
-    # 1,000 chunks of 100 tokens; a pair has 113: 21 ms, nine to a batch; 50 pairs are 5 batches and 5 pairs
+    # 1,000 chunks of 100 tokens; a pair has 113: 21 ms, 42 on one core; each core reads 25 of 50
     plan = search(profile, Workload(1000, 1, (100.0,), 10), latency_s=2.0)
     assert plan.embed_s == 0.005
     assert plan.retrieve_s == pytest.approx(0.001)
     assert plan.pair_s == pytest.approx(0.021)
     both = ways(plan)["both"]
     assert both.pairs == 50
-    assert both.latency_s == pytest.approx(0.005 + 0.003 + 0.042 * 27)
+    assert both.latency_s == pytest.approx(0.005 + 0.003 + 0.042 * 25)
     assert both.pairs_per_day == 5_000_000
-    assert both.machines == math.ceil(100_000 * 4 * both.latency_s / 86_400) == 6
-    assert ways(plan)["cross-encoder"].latency_s == pytest.approx(0.042 * (9 * 55 + 9))
+    assert both.machines == math.ceil(100_000 * 4 * both.latency_s / 86_400) == 5
+    assert (both.pairs_read, both.mean_s) == (50, both.latency_s)
+    assert ways(plan)["cross-encoder"].latency_s == pytest.approx(0.042 * 500)
     assert plan.memory == 500_000_000 + 1000 * 2000
     assert plan.use == "both"
+
+
+def test_a_query_that_settles_by_hand(profile: MachineProfile) -> None:
+    work = Workload(1000, 1, (100.0,), 10)
+    plan = plan_search(profile, work, queries_per_day=100_000, latency_s=2.0, candidates=50, peak=4.0, settles=True)
+    both, every = ways(plan)["both"], ways(search(profile, work, latency_s=2.0))["both"]
+    read = dict(PAIRS_READ)[50]
+    assert (both.pairs, both.pairs_read, both.latency_s) == (50, read, every.latency_s)
+    assert both.mean_s == pytest.approx(0.005 + 0.003 + 0.042 * (7 + 4 * (read - 14) / 8))
+    assert both.pairs_per_day == math.ceil(100_000 * read)
+    assert both.machines == math.ceil(100_000 * 4 * both.mean_s / 86_400) < every.machines
+    alone = ways(plan)["cross-encoder"]  # it has no order to settle in
+    assert (alone.pairs_read, alone.mean_s) == (1000, alone.latency_s)
 
 
 @given(st.integers(1, 10**8), st.floats(1e-4, 30.0), st.integers(1, 2000))

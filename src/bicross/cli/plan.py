@@ -131,11 +131,13 @@ def _index(work: Workload, index: IndexPlan) -> Table:
 def _ways(search: SearchPlan) -> Table:
     from bicross.planning.numbers import duration, size
 
-    table = _table("A query", "with", "pairs", "time", "fits", "pairs a day", "machines")
+    table = _table(
+        "A query", "with", "pairs, at most", "mean", "time, at most", "mean", "fits", "pairs a day", "machines"
+    )
     for way in search.ways:
         fits = "yes" if way.fits else "no"
-        name, time = str(way.use), duration(way.latency_s)
-        table.add_row(name, f"{way.pairs:,}", time, fits, f"{way.pairs_per_day:,}", f"{way.machines:,}")
+        pairs, times = (f"{way.pairs:,}", f"{way.pairs_read:,.0f}"), (duration(way.latency_s), duration(way.mean_s))
+        table.add_row(str(way.use), *pairs, *times, fits, f"{way.pairs_per_day:,}", f"{way.machines:,}")
     table.caption = (
         f"embedding {duration(search.embed_s)}, first stage {duration(search.retrieve_s)}, a pair "
         f"{duration(search.pair_s)}; up to {search.most_candidates:,} candidates fit; memory {size(search.memory)}"

@@ -18,7 +18,7 @@ import numpy.typing as npt
 from bicross.documents import Document
 from bicross.encoders import BiEncoder, CrossEncoder, find_model
 from bicross.encoders.bi_encoder import Encoded
-from bicross.encoders.engines import OpenVinoEngine, resolve_precision
+from bicross.encoders.engines import resolve_precision
 from bicross.encoders.int8 import find_layers
 from bicross.encoders.sample import sample_texts
 from bicross.index import LocalIndex
@@ -148,7 +148,6 @@ def measure(
         cross_encoder=first_cross.name,
         precision=kinds[0],
         speeds={kind: Speeds(*(curve(what, kind) for what in ("encode", "query", "score"))) for kind in kinds},
-        batch_tokens=OpenVinoEngine.token_budget,
         chunk_tokens=first_bi.chunk_tokens,
         text_special=first_bi.max_tokens - first_bi.chunk_tokens,
         pair_special=_pair_special(first_bi, first_cross),

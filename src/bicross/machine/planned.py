@@ -155,7 +155,13 @@ def plan(
         candidates=chosen,
         peak=factor,
         precision=precision,
+        settles=(settles := _settles(profile)),
     )
+    if settles:
+        assumptions.append(
+            "the cross-encoder stops reading when the rest can hardly enter the first ten: the mean of collections "
+            "elsewhere is planned with, and the latency holds for a query of which it reads everything"
+        )
     assumptions.append(
         f"queries of {asked_tokens:g} tokens, answered one after the other, {factor:g} times as many in the busiest "
         "time as in the mean"
@@ -167,6 +173,11 @@ def plan(
             f"an index of a million took elsewhere{graph}"
         )
     return Plan(profile, work, plan_index(profile, work, precision), search, compared, tuple(assumptions))
+
+
+def _settles(profile: MachineProfile) -> bool:
+    """Whether these are the models that ``planning.reading`` knows."""
+    return (profile.bi_encoder, profile.cross_encoder) == (DEFAULT_BI_ENCODER, DEFAULT_CROSS_ENCODER)
 
 
 def _machine(profile: MachineProfile, precision: str) -> list[str]:

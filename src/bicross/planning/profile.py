@@ -61,7 +61,6 @@ class MachineProfile:
         bi_encoder, cross_encoder: The models.
         precision: What ``auto`` stands for here.
         speeds: By precision.
-        batch_tokens: Tokens that one core works on at a time.
         chunk_tokens: The most tokens of a chunk, special ones not counted.
         text_special, pair_special: Special tokens around one text (a prompt included) and around a pair.
         pair_tokens: The most tokens of a pair that the cross-encoder reads.
@@ -85,7 +84,6 @@ class MachineProfile:
     cross_encoder: str
     precision: str
     speeds: Mapping[str, Speeds]
-    batch_tokens: int
     chunk_tokens: int
     text_special: int
     pair_special: int

@@ -10,6 +10,7 @@ from typing import Literal
 from bicross.planning.growth import BUILDING, DIMENSION, NO_GRAPH, TOKENS, graph_cost, search_growth
 from bicross.planning.numbers import duration
 from bicross.planning.profile import MachineProfile, Speeds
+from bicross.planning.reading import FIRST, STEP, pairs_read
 from bicross.planning.workload import Workload
 
 Use = Literal["bi-encoder", "cross-encoder", "both", "neither"]
@@ -58,16 +59,20 @@ class Way:
 
     Attributes:
         use: Which encoders.
-        pairs: That the cross-encoder reads for a query.
-        latency_s: Of one query on an idle machine.
-        fits: Within the latency asked for.
-        pairs_per_day: For all queries.
-        machines: So that the queries of the busiest time are answered one after the other.
+        pairs: The most that the cross-encoder reads for a query.
+        pairs_read: In the mean: it stops where the rest can hardly change the first ten hits.
+        latency_s: Of one query on an idle machine, the most.
+        mean_s: In the mean.
+        fits: Within the latency asked for, whatever the query.
+        pairs_per_day: For all queries, by the mean.
+        machines: So that the queries of the busiest time are answered one after the other, by the mean.
     """
 
     use: Use
     pairs: int
+    pairs_read: float
     latency_s: float
+    mean_s: float
     fits: bool
     pairs_per_day: int
     machines: int
@@ -124,6 +129,7 @@ def plan_search(
     candidates: int,
     peak: float,
     precision: str = "auto",
+    settles: bool = False,
 ) -> SearchPlan:
     """What answering queries takes.
 
@@ -135,15 +141,23 @@ def plan_search(
         candidates: What the first stage hands to the second, if so many fit.
         peak: How many times the mean the busiest time has.
         precision: Of both encoders.
+        settles: Whether the cross-encoder stops reading when the rest can hardly change the first ten hits, as those
+            that come with bicross do; else all candidates are read.
     """
     speeds, chunks = profile.at(precision), work.chunks
     seconds = {use: _seconds(profile, work, speeds, use) for use in ("bi-encoder", "both", "cross-encoder")}
     most = _most(seconds["both"], latency_s, min(chunks, MOST))
 
     def way(use: Literal["bi-encoder", "both", "cross-encoder"], pairs: int) -> Way:
-        taken = seconds[use](pairs)
-        machines = max(1, math.ceil(queries_per_day * peak * taken / _DAY))
-        return Way(use, pairs, taken, taken <= latency_s, queries_per_day * pairs, machines)
+        taken = mean = seconds[use](pairs)
+        read = float(pairs)
+        if settles and use == "both":
+            read = pairs_read(pairs)
+            pair_s = speeds.score.mean(_pair_lengths(profile, work))
+            mean += settled_s(pair_s, read, profile.cores) - rerank_s(pair_s, pairs, profile.cores)
+        machines = max(1, math.ceil(queries_per_day * peak * mean / _DAY))
+        fits = taken <= latency_s
+        return Way(use, pairs, read, taken, mean, fits, math.ceil(queries_per_day * read), machines)
 
     wanted = min(candidates, chunks)
     two = min(wanted, most) if most >= min(FEWEST, wanted) else wanted
@@ -162,33 +176,32 @@ def plan_search(
     )
 
 
-def rerank_s(pair_s: float, tokens: float, pairs: int, batch_tokens: int, cores: int) -> float:
-    """Seconds to score the pairs of one query.
-
-    Pairs go to the cores in batches, so that of few pairs some cores have nothing: what the busiest core has counts.
+def rerank_s(pair_s: float, pairs: int, cores: int) -> float:
+    """Seconds to score the pairs of one query, shared out evenly: what the busiest core has counts.
 
     Args:
         pair_s: Seconds a pair when all cores are busy.
-        tokens: Of a pair, in the mean.
         pairs: How many.
-        batch_tokens: Tokens of a batch, at most.
         cores: How many work.
     """
-    batch = max(1, int(batch_tokens // tokens))
-    full, rest = divmod(pairs, batch)
-    rounds, over = divmod(full, cores)
-    return pair_s * cores * (batch * rounds + (batch if over else rest))
+    return pair_s * cores * math.ceil(pairs / cores)
+
+
+def settled_s(pair_s: float, pairs: float, cores: int) -> float:
+    """Seconds to score pairs in steps, with a look after each whether to go on."""
+    first = min(pairs, FIRST)
+    steps = (pairs - first) / STEP
+    return rerank_s(pair_s, math.ceil(first), cores) + steps * rerank_s(pair_s, STEP, cores)
 
 
 def _seconds(profile: MachineProfile, work: Workload, speeds: Speeds, use: Use) -> Callable[[int], float]:
     """Seconds of one query by the number of pairs."""
-    lengths = _pair_lengths(profile, work)
-    pair_s, tokens = speeds.score.mean(lengths), sum(lengths) / len(lengths)
+    pair_s = speeds.score.mean(_pair_lengths(profile, work))
     embed = 0.0 if use == "cross-encoder" else _embed_s(profile, work, speeds)
 
     def seconds(pairs: int) -> float:
         found = 0.0 if use == "cross-encoder" else _retrieve_s(profile, work.chunks, max(pairs, FEWEST))
-        return embed + found + rerank_s(pair_s, tokens, pairs, profile.batch_tokens, profile.cores)
+        return embed + found + rerank_s(pair_s, pairs, profile.cores)
 
     return seconds
 
