@@ -9,7 +9,7 @@ TORCH ?= torch==2.13.0
 export TOKENIZERS_PARALLELISM ?= true
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint format bench guide million train clean
+.PHONY: help demo test lint format bench guide stages million train clean
 
 help: ## What can be made
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
@@ -69,11 +69,17 @@ bench: $(VENV)-bench/.installed ## Side by side with other libraries; DATA=folde
 guide: $(VENV)-bench/.installed ## The numbers of docs/which-encoder.md, half an hour; DATA=folder with BEIR collections
 	$(VENV)-bench/bin/python benchmarks/guide.py --data $(DATA)
 
+stages: $(VENV)-bench/.installed ## The numbers of docs/second-stage.md, an hour; DATA=folder with BEIR collections
+	$(VENV)-bench/bin/python benchmarks/second_stage.py --data $(DATA) --indexes .bench/indexes
+	$(VENV)-bench/bin/python benchmarks/budget.py --data $(DATA) --indexes .bench/indexes
+	$(VENV)-bench/bin/python benchmarks/legal.py --data $(DATA) --indexes .bench/indexes
+	$(VENV)-bench/bin/python benchmarks/page.py
+
 million: $(VENV)-bench/.installed ## A million vectors beside hnswlib, faiss and LanceDB, filters, growth; two hours; DATA=folder with corpora
 	$(VENV)-bench/bin/python benchmarks/index.py --data $(DATA)
 	$(VENV)-bench/bin/python benchmarks/filters.py
 	$(VENV)-bench/bin/python benchmarks/growth.py --data $(DATA) --embedded .bench/index/embedded
 
 clean: ## Remove what was built and the demo's index
-	rm -rf $(VENV) $(VENV)-bench .demo dist build .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
+	rm -rf $(VENV) $(VENV)-bench .bench .demo dist build .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

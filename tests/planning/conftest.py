@@ -13,6 +13,7 @@ def profile() -> MachineProfile:
         encode=Curve(((2.0, 0.001), (102.0, 0.011), (202.0, 0.031))),
         query=Curve(((12.0, 0.005),)),
         score=Curve(((13.0, 0.001), (113.0, 0.021), (513.0, 0.101))),
+        step=Curve(((13.0, 0.002), (113.0, 0.024), (513.0, 0.112))),
     )
     return MachineProfile(
         machine="a machine",

@@ -25,6 +25,7 @@ from bicross.index import LocalIndex
 from bicross.index.disk import bytes_taken
 from bicross.index.shard import FOLDER
 from bicross.planning import Curve, MachineProfile, Speeds
+from bicross.planning.reading import STEP
 
 #: The cores' own clock and other work make single measurements differ by a tenth and more.
 ROUNDS = 3
@@ -43,6 +44,9 @@ FOUND = (10, 200)
 
 #: Queries, and tokens of one, to measure one at a time.
 QUERIES, QUERY_TOKENS = 10, (8, 32)
+
+#: Steps of a search that are timed together.
+STEPS = 3
 
 
 @dataclass(frozen=True)
@@ -147,7 +151,7 @@ def measure(
         bi_encoder=first_bi.name,
         cross_encoder=first_cross.name,
         precision=kinds[0],
-        speeds={kind: Speeds(*(curve(what, kind) for what in ("encode", "query", "score"))) for kind in kinds},
+        speeds={kind: Speeds(*(curve(what, kind) for what in ("encode", "query", "score", "step"))) for kind in kinds},
         chunk_tokens=first_bi.chunk_tokens,
         text_special=first_bi.max_tokens - first_bi.chunk_tokens,
         pair_special=_pair_special(first_bi, first_cross),
@@ -217,6 +221,9 @@ def _encoder_cells(kind: str, bi: BiEncoder, cross: CrossEncoder, texts: _Texts,
         pairs = [(query, text) for text in texts.take(length - 11, max(4, tokens // length))]
         read = cross.score(pairs).tokens / len(pairs)
         cells.append(Cell("score", kind, read, len(pairs), lambda p=pairs: cross.predict(p)))  # type: ignore[misc]
+        steps = [[(query, text) for text in texts.take(length - 11, STEP)] for _ in range(STEPS)]
+        run = lambda asked=steps: [cross.predict(step) for step in asked]  # noqa: E731
+        cells.append(Cell("step", kind, read, STEPS * STEP, run))
     return cells
 
 

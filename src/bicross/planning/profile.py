@@ -45,11 +45,13 @@ class Speeds:
         encode: Seconds a text by its tokens, when there are many.
         query: Seconds of one text on its own, by its tokens.
         score: Seconds a pair by its tokens, when there are many.
+        step: Seconds a pair by its tokens, when eight at a time are scored and looked at.
     """
 
     encode: Curve
     query: Curve
     score: Curve
+    step: Curve
 
 
 @dataclass(frozen=True)

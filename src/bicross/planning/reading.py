@@ -10,7 +10,8 @@ from itertools import pairwise
 #: Pairs read in the mean, over the collections there, by candidates.
 PAIRS_READ = ((20, 19.6), (50, 30.1), (100, 33.7))
 
-#: Pairs that are read at first (enough for ten documents, and a few more), and then between two looks.
+#: Pairs that are read at first (enough for ten documents, and a few more), and then between two looks; see
+#: ``bicross.search.reranking``.
 FIRST, STEP = 14, 8
 
 

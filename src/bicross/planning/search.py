@@ -10,7 +10,7 @@ from typing import Literal
 from bicross.planning.growth import BUILDING, DIMENSION, NO_GRAPH, TOKENS, graph_cost, search_growth
 from bicross.planning.numbers import duration
 from bicross.planning.profile import MachineProfile, Speeds
-from bicross.planning.reading import FIRST, STEP, pairs_read
+from bicross.planning.reading import pairs_read
 from bicross.planning.workload import Workload
 
 Use = Literal["bi-encoder", "cross-encoder", "both", "neither"]
@@ -145,19 +145,15 @@ def plan_search(
             that come with bicross do; else all candidates are read.
     """
     speeds, chunks = profile.at(precision), work.chunks
-    seconds = {use: _seconds(profile, work, speeds, use) for use in ("bi-encoder", "both", "cross-encoder")}
+    uses: tuple[Literal["bi-encoder", "both", "cross-encoder"], ...] = ("bi-encoder", "both", "cross-encoder")
+    seconds = {use: _seconds(profile, work, speeds, use, settles) for use in uses}
     most = _most(seconds["both"], latency_s, min(chunks, MOST))
 
     def way(use: Literal["bi-encoder", "both", "cross-encoder"], pairs: int) -> Way:
-        taken = mean = seconds[use](pairs)
-        read = float(pairs)
-        if settles and use == "both":
-            read = pairs_read(pairs)
-            pair_s = speeds.score.mean(_pair_lengths(profile, work))
-            mean += settled_s(pair_s, read, profile.cores) - rerank_s(pair_s, pairs, profile.cores)
+        read = pairs_read(pairs) if settles and use == "both" else float(pairs)
+        taken, mean = seconds[use](pairs), seconds[use](read)
         machines = max(1, math.ceil(queries_per_day * peak * mean / _DAY))
-        fits = taken <= latency_s
-        return Way(use, pairs, read, taken, mean, fits, math.ceil(queries_per_day * read), machines)
+        return Way(use, pairs, read, taken, mean, taken <= latency_s, math.ceil(queries_per_day * read), machines)
 
     wanted = min(candidates, chunks)
     two = min(wanted, most) if most >= min(FEWEST, wanted) else wanted
@@ -187,21 +183,19 @@ def rerank_s(pair_s: float, pairs: int, cores: int) -> float:
     return pair_s * cores * math.ceil(pairs / cores)
 
 
-def settled_s(pair_s: float, pairs: float, cores: int) -> float:
-    """Seconds to score pairs in steps, with a look after each whether to go on."""
-    first = min(pairs, FIRST)
-    steps = (pairs - first) / STEP
-    return rerank_s(pair_s, math.ceil(first), cores) + steps * rerank_s(pair_s, STEP, cores)
-
-
-def _seconds(profile: MachineProfile, work: Workload, speeds: Speeds, use: Use) -> Callable[[int], float]:
+def _seconds(
+    profile: MachineProfile, work: Workload, speeds: Speeds, use: Use, settles: bool
+) -> Callable[[float], float]:
     """Seconds of one query by the number of pairs."""
-    pair_s = speeds.score.mean(_pair_lengths(profile, work))
+    lengths = _pair_lengths(profile, work)
+    pair_s, step_s = speeds.score.mean(lengths), speeds.step.mean(lengths)
     embed = 0.0 if use == "cross-encoder" else _embed_s(profile, work, speeds)
 
-    def seconds(pairs: int) -> float:
-        found = 0.0 if use == "cross-encoder" else _retrieve_s(profile, work.chunks, max(pairs, FEWEST))
-        return embed + found + rerank_s(pair_s, pairs, profile.cores)
+    def seconds(pairs: float) -> float:
+        found = 0.0 if use == "cross-encoder" else _retrieve_s(profile, work.chunks, max(math.ceil(pairs), FEWEST))
+        in_steps = settles and use == "both"
+        read = pairs * step_s if in_steps else rerank_s(pair_s, math.ceil(pairs), profile.cores)
+        return embed + found + read
 
     return seconds
 
@@ -219,7 +213,7 @@ def _pair_lengths(profile: MachineProfile, work: Workload) -> list[float]:
     return [min(tokens + around, profile.pair_tokens) for tokens in work.chunk_tokens]
 
 
-def _most(seconds: Callable[[int], float], limit: float, highest: int) -> int:
+def _most(seconds: Callable[[float], float], limit: float, highest: int) -> int:
     """A number of pairs that fits the limit while one more does not; 0 when none does, ``highest`` when all do."""
     if seconds(highest) <= limit:
         return highest

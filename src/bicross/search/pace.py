@@ -18,11 +18,11 @@ REMEMBERED = 48
 QUANTILE = 0.9
 
 #: A scoring is as long as its slowest core. It may take so much of the time that is left, and the next ones use up the
-#: rest in ever smaller steps: one that takes twice as long as reckoned still ends in time.
-SHARE = 0.5
+#: rest in ever smaller steps: one that takes half as long again as reckoned still ends in time.
+SHARE = 0.65
 
 #: A last round, a pair on each core, may take so much of it.
-LAST_SHARE = 0.8
+LAST_SHARE = 0.9
 
 #: Milliseconds kept for what comes after the last scoring, and the share of the budget that is kept besides.
 KEPT_MS = 2.0
