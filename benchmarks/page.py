@@ -1,5 +1,5 @@
-"""Fills ``docs/which-encoder.md``, both READMEs and the card of the cross-encoder with the numbers of
-``results/quality.json`` and ``results/guide.json``: what stands between ``<!--=name-->`` and ``<!--/-->``.
+"""Fills pages of the documentation, both READMEs and the card of the cross-encoder with the numbers of ``results/``:
+what stands between ``<!--=name-->`` and ``<!--/-->``.
 
 Run: ``python benchmarks/page.py``; ``guide.py`` does it, too, once it has measured.
 """
@@ -16,6 +16,8 @@ RESULTS = Path(__file__).parent / "results"
 ROOT = Path(__file__).parent.parent
 PAGES = [
     ROOT / "docs" / "which-encoder.md",
+    ROOT / "docs" / "second-stage.md",
+    ROOT / "docs" / "plan.md",
     ROOT / "README.md",
     ROOT / "README.zh-CN.md",
     ROOT / "src" / "bicross" / "models" / "bicross-reranker-minilm-l6" / "README.md",
@@ -175,6 +177,118 @@ def values(judged: Sequence[Mapping[str, Any]], guide: Mapping[str, Any]) -> dic
     }
 
 
+def second_stage_values(
+    second: Mapping[str, Any], budget: Mapping[str, Any], cascade: Mapping[str, Any], legal: Mapping[str, Any]
+) -> dict[str, str]:
+    """What stands on ``docs/second-stage.md``."""
+    together = second["pooled"]
+    columns = ("first stage", "cross-encoder", "joined", "adaptive")
+    return {
+        "second_stage": table(
+            [
+                ["collection", "queries", *columns, "read", "ECE"],
+                *(
+                    [
+                        collection(row["set"]),
+                        f"{row['queries']}",
+                        *(f"{row[name]:.3f}" for name in columns),
+                        f"{row['read']:.0%}",
+                        f"{row['ECE']:.3f}",
+                    ]
+                    for row in second["sets"]
+                ),
+            ]
+        ),
+        "pooled_queries": f"{together['queries']}",
+        "pooled_ece": f"{together['fitted']['ECE']:.3f}",
+        "pooled_bare": f"{together['bare logistic']['ECE']:.3f}",
+        "no_answer": table(
+            [
+                ["collection", "queries", "keep a relevant hit", "no hit when nothing answers"],
+                *(
+                    [
+                        collection(row["set"]),
+                        f"{row['queries']}",
+                        f"{row['keep a relevant hit']:.0%}",
+                        f"{row['no hit when nothing answers']:.0%}",
+                    ]
+                    for row in second["no answer"]
+                ),
+            ]
+        ),
+        "read": table([["candidates", *second["read"]], ["read", *(f"{n:.0f}" for n in second["read"].values())]]),
+        "budget": table(
+            [
+                ["budget", "searches", "over by more than 10 %", "median", "99 of 100 within", "pairs read, median"],
+                *(
+                    [
+                        f"{row['budget_ms']} ms",
+                        f"{row['searches']}",
+                        f"{row['over by more than 10 %']:.1%}",
+                        *(f"{row[f'p{p} ms']:.0f} ms" for p in (50, 99)),
+                        f"{row['pairs read, median']:.0f}",
+                    ]
+                    for row in budget["budgets"]
+                ),
+            ]
+        ),
+        "cascade_time": f"{cascade['time of a pair, quick by large']:.0%}",
+        "cascade_alike": f"{cascade['correlation of the logits of a query']:.2f}",
+        "cascade_queries": f"{cascade['queries']}",
+        "cascade": table(
+            [
+                ["", "nDCG@10", "pairs of two layers", "pairs of six layers", "cost, in pairs of six layers"],
+                *(
+                    [
+                        row["way"],
+                        f"{row['nDCG@10']:.4f}",
+                        f"{row['read by the quick one']:.0f}",
+                        f"{row['read by the other']:.0f}",
+                        f"{row['cost in pairs']:.0f}",
+                    ]
+                    for row in cascade["ways"]
+                ),
+            ]
+        ),
+        "legal_queries": f"{legal['queries']}",
+        "legal_documents": f"{legal['documents']:,}",
+        "legal_chunks": f"{legal['chunks']:,}",
+        "legal": table(
+            [
+                ["", "nDCG@10", "AP", "recall@100", "a query, median"],
+                *(
+                    [name, *(f"{row[m]:.3f}" for m in ("nDCG@10", "AP", "R@100")), duration(row["ms"] / 1e3)]
+                    for name, row in legal["systems"].items()
+                ),
+            ]
+        ),
+    }
+
+
+def plan_values(plans: Mapping[str, Any]) -> dict[str, str]:
+    """What stands on ``docs/plan.md``."""
+    return {
+        "plan_rounds": f"{plans['rounds']}",
+        "plan_cores": f"{plans['cores']}",
+        "plan": table(
+            [
+                ["job", "", "predicted", "took", "ratio", "of all rounds"],
+                *(
+                    [
+                        row["job"],
+                        row["quantity"],
+                        f"{row['predicted']:,.1f}",
+                        f"{row['actual']:,.1f}",
+                        f"{row['ratio']:.2f}",
+                        ", ".join(f"{ratio:.2f}" for ratio in row["ratios"]),
+                    ]
+                    for row in plans["jobs"]
+                ),
+            ]
+        ),
+    }
+
+
 def _quality_table(judged: Sequence[Mapping[str, Any]], language: int) -> str:
     """nDCG@10, and how much of its candidates the cross-encoder reads when it stops by itself."""
     head = [("collection", "数据集")[language], ("queries", "查询")[language]]
@@ -203,7 +317,11 @@ def filled(page: str, shown: Mapping[str, str]) -> str:
 
 def stored_values() -> dict[str, str]:
     """What the page shows, from the results that are in the repository."""
-    return values(judged_sets(), json.loads((RESULTS / "guide.json").read_text()))
+    guide, plans, *others = (
+        json.loads((RESULTS / f"{name}.json").read_text())
+        for name in ("guide", "plan", "second-stage", "budget", "cascade", "legal")
+    )
+    return values(judged_sets(), guide) | plan_values(plans) | second_stage_values(*others)
 
 
 def judged_sets() -> list[dict[str, Any]]:

@@ -12,6 +12,8 @@ import pytest
 
 ROOT = Path(__file__).parent.parent
 PAGE = ROOT / "docs" / "which-encoder.md"
+PLAN = ROOT / "docs" / "plan.md"
+SECOND_STAGE = ROOT / "docs" / "second-stage.md"
 CARD = ROOT / "src" / "bicross" / "models" / "bicross-reranker-minilm-l6" / "README.md"
 READMES = [ROOT / "README.md", ROOT / "README.zh-CN.md"]
 RESULTS = ROOT / "benchmarks" / "results"
@@ -40,11 +42,13 @@ def cells(table: str) -> list[list[str]]:
     return [[cell.strip() for cell in line.strip("|").split("|")] for line in table.splitlines()]
 
 
-@pytest.mark.parametrize("file", [PAGE, *READMES, CARD], ids=lambda file: f"{file.parent.name}/{file.name}")
+@pytest.mark.parametrize(
+    "file", [PAGE, SECOND_STAGE, PLAN, *READMES, CARD], ids=lambda file: f"{file.parent.name}/{file.name}"
+)
 def test_a_page_is_as_the_script_fills_it(script: ModuleType, file: Path) -> None:
     text = file.read_text(encoding="utf-8")
     assert script.filled(text, script.stored_values()) == text
-    assert "<!--=quality" in text
+    assert f"<!--={ {SECOND_STAGE: 'second_stage', PLAN: 'plan'}.get(file, 'quality') }" in text
 
 
 def test_every_mark_is_closed_and_none_begins_a_line_of_text(page: str) -> None:
@@ -76,6 +80,36 @@ def test_the_tables_have_the_numbers_of_the_files(script: ModuleType, page: str)
             by_name = script.ndcg(stored)
             expected = [by_name[system] for system in script.JUDGED]
             assert [float(cell) for cell in row[2:-1]] == pytest.approx(expected, abs=0.00051)
+
+
+def test_the_page_of_the_second_stage_has_the_numbers_of_the_files() -> None:
+    text = SECOND_STAGE.read_text(encoding="utf-8")
+    measured = {
+        name: json.loads((RESULTS / f"{name}.json").read_text())
+        for name in ("second-stage", "budget", "cascade", "legal")
+    }
+    _, _, *rows = cells(shown(text, "second_stage"))
+    for row, stored in zip(rows, measured["second-stage"]["sets"], strict=True):
+        expected = [stored[name] for name in ("first stage", "cross-encoder", "joined", "adaptive")]
+        assert [float(cell) for cell in row[2:6]] == pytest.approx(expected, abs=0.00051)
+        assert int(row[1]) == stored["queries"]
+        assert float(row[7]) == pytest.approx(stored["ECE"], abs=0.00051)
+    _, _, *rows = cells(shown(text, "budget"))
+    for row, stored in zip(rows, measured["budget"]["budgets"], strict=True):
+        assert [row[0], int(row[1])] == [f"{stored['budget_ms']} ms", stored["searches"]]
+        assert float(row[2].rstrip(" %")) == pytest.approx(100 * stored["over by more than 10 %"], abs=0.051)
+    _, _, *rows = cells(shown(text, "cascade"))
+    for row, stored in zip(rows, measured["cascade"]["ways"], strict=True):
+        assert [float(cell) for cell in row[1:]] == pytest.approx(
+            [stored[name] for name in ("nDCG@10", "read by the quick one", "read by the other", "cost in pairs")],
+            abs=0.51,
+        )
+    _, _, *rows = cells(shown(text, "legal"))
+    for row, (name, stored) in zip(rows, measured["legal"]["systems"].items(), strict=True):
+        assert row[0] == name
+        assert [float(cell) for cell in row[1:4]] == pytest.approx(
+            [stored[measure] for measure in ("nDCG@10", "AP", "R@100")], abs=0.00051
+        )
 
 
 @pytest.mark.parametrize(
