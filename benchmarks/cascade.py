@@ -27,7 +27,7 @@ from bicross import CrossEncoder
 from bicross.calibrating.fitting import FOLDS, fit_two_stages
 from bicross.calibrating.judging import name_of, read_query
 from bicross.calibrating.pools import Pool, pool
-from bicross.calibrating.stopping import walk
+from bicross.calibrating.stopping import pairs_read
 from bicross.index.retrieval import DEPTH
 from bicross.opening import open_or_create
 from bicross.search.two_stages import TwoStages
@@ -43,8 +43,7 @@ Way = Callable[[Sequence[Both], Sequence[Both]], list[Outcome]]  # fitted on the
 def stopped(p: Pool, numbers: TwoStages) -> int:
     """Where reading stops."""
     assert numbers.stopping
-    walked = walk(p, numbers.stopping, numbers.logit, numbers.evidence)
-    return int(walked.read[walked.stop(numbers.stopping)])
+    return pairs_read(p, numbers.stopping, numbers.logit, numbers.evidence)
 
 
 def ndcg(p: Pool, numbers: TwoStages, read: int) -> float:

@@ -119,7 +119,6 @@ def searching(profile: MachineProfile, texts: Collection, count: int, queries: i
     )
     assert made.search is not None
     both = made.search.ways[1]
-    outcomes = []
     with LocalIndex.open(place, bi) as index:
         searcher = Searcher(index, CrossEncoder())
         read: list[int] = []
@@ -131,12 +130,12 @@ def searching(profile: MachineProfile, texts: Collection, count: int, queries: i
 
         seconds, cores = timed(run)
     job = f"search {queries} queries of {texts.name}, {CANDIDATES} candidates"
-    outcomes.append(Outcome(job, "pairs read", queries * both.pairs_read, sum(read)))
-    outcomes.append(Outcome(job, "seconds", queries * both.mean_s, seconds, cores))
-    # what so many pairs take does not depend on how many it were
     known = both.mean_s * sum(read) / both.pairs_read
-    outcomes.append(Outcome(job, "seconds, had the pairs been known", known, seconds, cores))
-    return outcomes
+    return [
+        Outcome(job, "pairs read", queries * both.pairs_read, sum(read)),
+        Outcome(job, "seconds", queries * both.mean_s, seconds, cores),
+        Outcome(job, "seconds, had the pairs been known", known, seconds, cores),
+    ]
 
 
 def scoring(profile: MachineProfile, texts: Collection, pairs: int) -> list[Outcome]:

@@ -9,7 +9,7 @@ import numpy as np
 
 from bicross.calibrating.pools import TOP, Floats, Pool
 from bicross.calibrating.relevance import fit_calibration, log_loss
-from bicross.calibrating.stopping import fit_stopping, walk
+from bicross.calibrating.stopping import fit_stopping, pairs_read
 from bicross.calibrating.weights import fit_weights
 from bicross.encoders.calibration import Calibration
 from bicross.evaluation.calibration_error import calibration_error
@@ -102,10 +102,7 @@ def relevance_of(pools: Sequence[Pool], numbers: TwoStages) -> tuple[Floats, Flo
 
 
 def _seen(p: Pool, logit: float, evidence: float, calibration: Calibration, stopping: Stopping | None) -> _Seen:
-    read = len(p.logits)
-    if stopping:
-        walked = walk(p, stopping, logit, evidence)
-        read = int(walked.read[walked.stop(stopping)])
+    read = pairs_read(p, stopping, logit, evidence) if stopping else len(p.logits)
     final = (logit * p.logits + evidence * p.evidence)[:read]
     best, grades = p.best(final)
     order = np.argsort(-best, kind="stable")

@@ -72,6 +72,12 @@ def walk(p: Pool, stopping: Stopping, logit: float, evidence: float) -> Walk:
     return Walk(features, entered, np.append(looks, n), np.array([*ndcg, p.ndcg(final)]), p.weight)
 
 
+def pairs_read(p: Pool, stopping: Stopping, logit: float, evidence: float) -> int:
+    """How far the rule has a pool read."""
+    walked = walk(p, stopping, logit, evidence)
+    return int(walked.read[walked.stop(stopping)])
+
+
 def fit_chance(walks: Sequence[Walk]) -> tuple[float, float, float]:
     """The logistic regression of whether a deeper candidate enters; every query weighs the same."""
     used = [w for w in walks if len(w.entered)]

@@ -145,11 +145,11 @@ def plan_search(
             that come with bicross do; else all candidates are read.
     """
     speeds, chunks = profile.at(precision), work.chunks
-    uses: tuple[Literal["bi-encoder", "both", "cross-encoder"], ...] = ("bi-encoder", "both", "cross-encoder")
+    uses: tuple[Use, ...] = ("bi-encoder", "both", "cross-encoder")
     seconds = {use: _seconds(profile, work, speeds, use, settles) for use in uses}
     most = _most(seconds["both"], latency_s, min(chunks, MOST))
 
-    def way(use: Literal["bi-encoder", "both", "cross-encoder"], pairs: int) -> Way:
+    def way(use: Use, pairs: int) -> Way:
         read = pairs_read(pairs) if settles and use == "both" else float(pairs)
         taken, mean = seconds[use](pairs), seconds[use](read)
         machines = max(1, math.ceil(queries_per_day * peak * mean / _DAY))

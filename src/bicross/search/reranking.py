@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from time import perf_counter
-from typing import Literal
 
 import numpy as np
 
@@ -28,7 +27,7 @@ def read_candidates(
     first: int = 0,
     settled: Settled | None = None,
     clock: Clock | None = None,
-    beyond: Literal["too long", "code"] | None = None,
+    beyond: Stopped | None = None,
 ) -> tuple[Scored, Reading]:
     """Score candidates in batches, in their order.
 

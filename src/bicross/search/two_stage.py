@@ -6,7 +6,6 @@ from collections.abc import Callable
 from dataclasses import replace
 from functools import cached_property
 from time import perf_counter
-from typing import Literal
 
 import numpy as np
 
@@ -19,7 +18,8 @@ from bicross.index.fitted import FILE as FITTED
 from bicross.index.local import MOST_CHUNKS
 from bicross.index.retrieval import Fusion as FirstFusion
 from bicross.index.retrieval import Question, Weighing, check_mode
-from bicross.search.hit import Hit, SearchResult, StageCost, StageScore
+from bicross.search.code import LOOKED_AT
+from bicross.search.hit import Hit, SearchResult, StageCost, StageScore, Stopped
 from bicross.search.pace import Clock, Pace, busiest
 from bicross.search.reranking import characters, first_batch, read_candidates, settled_by
 from bicross.search.two_stages import TwoStages, before, read_two_stages
@@ -169,7 +169,7 @@ class Searcher:
         if self.cross_encoder and found:
             begun = perf_counter()
             numbers = self.two_stages(mode, dense_weight, fusion)
-            numbers = numbers and numbers.for_texts([c.chunk.embedded_text for c in found])
+            numbers = numbers and numbers.for_texts([c.chunk.embedded_text for c in found[:LOOKED_AT]])
             stopping = numbers.stopping if numbers and not read_all else None
             beyond = _beyond(question, numbers) if not read_all and min_relevance is None else None
             scored, reading = read_candidates(
@@ -207,7 +207,7 @@ class Searcher:
             raise UsageError("budget_ms stops when time is up and read_all never; choose one of them")
 
 
-def _beyond(question: Question, numbers: TwoStages | None) -> Literal["too long", "code"] | None:
+def _beyond(question: Question, numbers: TwoStages | None) -> Stopped | None:
     """Why the cross-encoder has nothing to add, if so."""
     if len(question.vectors or ()) > 1:
         return "too long"

@@ -15,7 +15,6 @@ from __future__ import annotations
 import argparse
 import json
 import random
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -30,7 +29,7 @@ from bicross.encoders import CrossEncoder, find_model
 from bicross.encoders.loading import DEFAULT_CROSS_ENCODER
 from bicross.index.retrieval import DEPTH
 from bicross.opening import open_or_create
-from bicross.training.recipes.fit_reranker import CARRIED, pack
+from bicross.training.recipes.fit_reranker import carry, pack
 from bicross.training.recipes.prepare_reranker import SEED, Collection, collections
 from bicross.training.recipes.train_reranker import logits_of, start, train
 
@@ -120,9 +119,7 @@ def keep_layers(model: Path, layers: tuple[int, ...], out: Path) -> None:
     save_file(kept, out / "model.safetensors", metadata={"format": "pt"})
     config = json.loads((model / "config.json").read_text())
     (out / "config.json").write_text(json.dumps({**config, "num_hidden_layers": len(layers)}, indent=2) + "\n")
-    for name in CARRIED:
-        if (model / name).is_file():
-            shutil.copy(model / name, out / name)
+    carry(model, out)
 
 
 def main() -> None:

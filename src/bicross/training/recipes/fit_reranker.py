@@ -106,6 +106,13 @@ def fit(queries: list[ReadQuery], encoder: dict[str, Any], file: Path) -> None:
         store(file, replace(numbers, most_code=MOST_CODE))
 
 
+def carry(model: Path, out: Path) -> None:
+    """Copy what belongs to the tokeniser."""
+    for name in CARRIED:
+        if (model / name).is_file():
+            shutil.copy(model / name, out / name)
+
+
 def pack(model: Path, out: Path) -> None:
     """Copy the trained folder with fp16 weights and without what only training needs."""
     out.mkdir(parents=True, exist_ok=True)
@@ -116,9 +123,7 @@ def pack(model: Path, out: Path) -> None:
     config = json.loads((model / "config.json").read_text())
     config |= {"dtype": "float16", "hidden_dropout_prob": 0.1, "attention_probs_dropout_prob": 0.1}
     (out / "config.json").write_text(json.dumps(config, indent=2) + "\n")
-    for name in CARRIED:
-        if (model / name).is_file():
-            shutil.copy(model / name, out / name)
+    carry(model, out)
     tokenizer = json.loads((out / "tokenizer_config.json").read_text())
     tokenizer["model_max_length"] = SHIPPED_TOKENS
     (out / "tokenizer_config.json").write_text(json.dumps(tokenizer, indent=2) + "\n")
