@@ -135,18 +135,6 @@ def main() -> None:
             "tokenising in a second thread", in_one_thread, {"one window ahead": lambda: encoder.encode_document(many)}
         )
 
-    reranker = CrossEncoder()
-    for count in (8, 14):  # as many as an adaptive search reads at a time
-        few = [("how do I read a file", text) for text in texts[:count]]
-
-        def in_full_batches(few: list[tuple[str, str]] = few) -> None:
-            with mock.patch.object(reranker._engine, "streams", 1):
-                reranker.predict(few)
-
-        compare(
-            f"{count} pairs in batches alike", in_full_batches, {"shared out": lambda few=few: reranker.predict(few)}
-        )
-
     with tempfile.TemporaryDirectory() as cache:
         compile_plain = lambda **config: ov.Core().compile_model(  # noqa: E731
             graph(folder, EMBEDDING), "CPU", {"INFERENCE_PRECISION_HINT": PRECISION, **streams, **config}

@@ -27,10 +27,9 @@ def test_batches_hold_every_text_once_within_the_budget(lengths: list[int], budg
     assert all(len(b) == 1 or len(b) * max(lengths[i] for i in b) <= budget for b in batches)
 
 
-def test_few_batches_are_shared_out_evenly() -> None:
-    assert [len(batch) for batch in plan_batches([200] * 8, 1024, 2)] == [4, 4]
-    assert [len(batch) for batch in plan_batches([200] * 14, 1024, 2)] == [3, 4, 3, 4]
-    assert [len(batch) for batch in plan_batches([200] * 3, 1024, 16)] == [1, 1, 1]
+def test_little_work_is_cut_small() -> None:
+    assert [len(batch) for batch in plan_batches([200] * 8, 1024, 2)] == [1] * 8
+    assert [len(batch) for batch in plan_batches([60] * 8, 1024, 2)] == [2] * 4
     assert len(plan_batches([200] * 1000, 1024, 2)) == 200
 
 

@@ -68,7 +68,7 @@ def test_measured_once_and_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     MachineProfile.from_dict(profiles[key])
 
 
-@pytest.mark.parametrize("damage", ["", "{", "[]", '{"format": 2}', '{"format": 2, "profiles": 3}', "\x80"])
+@pytest.mark.parametrize("damage", ["", "{", "[]", '{"format": 3}', '{"format": 3, "profiles": 3}', "\x80"])
 def test_a_damaged_cache_is_said(tmp_path: Path, damage: str) -> None:
     file = tmp_path / "machine.json"
     file.write_text(damage, encoding="latin-1")

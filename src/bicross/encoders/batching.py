@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
@@ -19,8 +18,9 @@ from bicross.encoders.tokenising import Tokenised
 WINDOW = 4096
 WINDOW_CHARACTERS = 8_000_000
 
-#: With more batches than so many a stream, what some streams have to do at the end no longer counts.
-FEW = 8
+#: Batches a stream from which on what some streams wait for at the end no longer counts, and tokens of a batch below
+#: which calling the engine does.
+FEW, SMALL = 8, 128
 
 In = TypeVar("In")
 Out = TypeVar("Out")
@@ -62,8 +62,11 @@ def plan_batches(lengths: Sequence[int], budget: int, streams: int = 1) -> list[
     Args:
         lengths: Tokens of each text.
         budget: Tokens of a batch, padding included.
-        streams: Batches that run at once. A few batches are made so many, and so alike, that none has to wait.
+        streams: Batches that run at once. Of little work the batches are made smaller, so that no stream waits long
+            for another, and little is padding.
     """
+    if streams > 1:
+        budget = min(budget, max(SMALL, sum(lengths) // (FEW * streams)))
     batches: list[list[int]] = []
     for position in sorted(range(len(lengths)), key=lambda i: (-lengths[i], i)):
         # sorted: the first of a batch is its longest
@@ -71,21 +74,7 @@ def plan_batches(lengths: Sequence[int], budget: int, streams: int = 1) -> list[
             batches[-1].append(position)
         else:
             batches.append([position])
-    if streams == 1 or len(batches) > FEW * streams:
-        return batches
-    shared = _shared(list(chain.from_iterable(batches)), lengths, math.ceil(len(batches) / streams) * streams)
-    fits = all(len(batch) == 1 or len(batch) * lengths[batch[0]] <= budget for batch in shared)
-    return shared if fits else batches
-
-
-def _shared(order: list[int], lengths: Sequence[int], count: int) -> list[list[int]]:
-    """Cut a list into at most ``count`` parts of about as many tokens each."""
-    if not order:
-        return []
-    ends = np.cumsum([lengths[position] for position in order])
-    middles = ends - [lengths[position] / 2 for position in order]
-    part = np.minimum((middles * count / ends[-1]).astype(np.int64), count - 1)
-    return [[order[i] for i in np.flatnonzero(part == number)] for number in np.unique(part)]
+    return batches
 
 
 def run_in_batches(

@@ -15,7 +15,7 @@ from bicross.errors import BicrossError
 from bicross.machine.measuring import cpu_name, measure, precisions, usable_cores
 from bicross.planning import MachineProfile
 
-FORMAT = 2
+FORMAT = 3
 
 
 def cache_folder() -> Path:

@@ -71,8 +71,9 @@ class OpenVinoEngine:
         )
         self.streams = int(self._compiled.get_property("OPTIMAL_NUMBER_OF_INFER_REQUESTS"))
         # Requests are lent: each is used by one thread at a time, and a caller that finds none waits.
+        # Twice as many as streams: one that is done has its next batch at hand, though results are taken in order.
         self._idle: queue.SimpleQueue[ov.InferRequest] = queue.SimpleQueue()
-        for _ in range(self.streams):
+        for _ in range(2 * self.streams):
             self._idle.put(self._compiled.create_infer_request())
 
     def run(self, batches: Iterable[Sequence[Tokenised]]) -> Generator[npt.NDArray[np.float32], None, None]:
