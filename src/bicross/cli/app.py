@@ -17,6 +17,7 @@ from bicross.cli import (
     get,
     index,
     info,
+    mine,
     models,
     pairs,
     plan,
@@ -45,6 +46,7 @@ app.command("export")(transfer.export)
 app.command("import")(transfer.import_)
 app.command("evaluate")(evaluate.evaluate)
 app.command("calibrate")(calibrate.calibrate)
+app.command("mine")(mine.mine)
 app.command("score")(score.score)
 app.command("plan")(plan.plan)
 app.command("pairs")(pairs.pairs)
