@@ -16,7 +16,7 @@ from bicross.errors import CorpusError, ModelError, UsageError
 from bicross.index.fitted import FILE as FITTED
 from bicross.search.code import share_of_code
 from bicross.search.hit import Reading
-from bicross.search.pace import Clock, Pace, busiest
+from bicross.search.pace import REFUSALS, Clock, Pace, busiest
 
 QUESTIONS = [
     "copy a whole folder with everything in it",
@@ -193,3 +193,12 @@ def test_damaged_numbers_are_named(
     monkeypatch.setattr(cross_encoder, "folder", tmp_path)
     with pytest.raises(ModelError, match=r"bicross\.json: .* cannot be understood"):
         Searcher(index, cross_encoder)
+
+
+def test_one_slow_scoring_is_forgotten_only_now_and_then() -> None:
+    pace = Pace()
+    pace.saw(1000, 10)
+    pace.saw(1000, 5000)
+    clock = Clock(1000, perf_counter(), pace)
+    assert [clock.fits([1000]) for _ in range(REFUSALS)] == [0] * REFUSALS
+    assert clock.fits([1000]) == 1, "what is left of the past is fast"

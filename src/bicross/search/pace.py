@@ -17,6 +17,10 @@ REMEMBERED = 48
 #: Of those seen, so many were no slower than what is reckoned with.
 QUANTILE = 0.9
 
+#: So often has time to be too short for a single pair until the slowest scoring is forgotten: where the machine is that
+#: slow indeed, no more than one search in so many finds out by being late.
+REFUSALS = 100
+
 #: A scoring is as long as its slowest core. It may take so much of the time that is left, and the next ones use up the
 #: rest in ever smaller steps: one that takes half as long again as reckoned still ends in time.
 SHARE = 0.65
@@ -43,6 +47,7 @@ class Pace:
 
     def __init__(self) -> None:
         self._seen: deque[float] = deque(maxlen=REMEMBERED)
+        self._refused = 0
 
     @property
     def known(self) -> bool:
@@ -52,9 +57,12 @@ class Pace:
         """Note how long it took while the busiest core read so many characters."""
         self._seen.append(milliseconds / max(characters, 1))
 
-    def forget(self) -> None:
-        """Drop the slowest one: what keeps everything from being read would else never be seen to have passed."""
-        if len(self._seen) > 1:
+    def refused(self) -> None:
+        """Nothing was read, as it would take too long. Now and then the slowest scoring is dropped: what keeps
+        everything from being read would else never be seen to have passed.
+        """
+        self._refused += 1
+        if self._refused % REFUSALS == 0 and len(self._seen) > 1:
             with suppress(ValueError):  # another thread was faster
                 self._seen.remove(max(self._seen))
 
@@ -92,5 +100,5 @@ class Clock:
 
         count = most(reckoned, left * SHARE) or most(reckoned[: self._cores], left * LAST_SHARE)
         if not count and left > self._whole / 2:
-            self.pace.forget()
+            self.pace.refused()
         return count
