@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cache
 from typing import Literal
 
 import numpy as np
@@ -216,15 +217,13 @@ class _Copies:
     """Whether a text has nearly the words of one of some others."""
 
     def __init__(self, texts: list[str], language: str) -> None:
-        self._language = language
+        # a query's positives are held against the same candidates, one after the other
+        self._words = cache(lambda text: frozenset(terms(text, language)))
         self._others = [self._words(text) for text in texts]
 
     def __call__(self, text: str) -> bool:
         words = self._words(text)
         return any(len(words & other) >= COPY * len(words | other) for other in self._others)
-
-    def _words(self, text: str) -> frozenset[str]:
-        return frozenset(terms(text, self._language))
 
 
 def _negatives(

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from bicross.cli.options import CrossEncoderName, Device
-from bicross.cli.writing import written
 
 if TYPE_CHECKING:
     from bicross.mining import MiningTally
@@ -48,6 +47,7 @@ def mine(
     from bicross.mining import MiningRules, MiningTally
     from bicross.mining import mine as mined
     from bicross.opening import open
+    from bicross.writing import written
 
     rules = MiningRules(first, last, negatives, margin, max_relevance)
     judged = judged_queries(queries, qrels, limit)

@@ -5,14 +5,14 @@ from __future__ import annotations
 import csv
 import io
 import json
-import os
 from collections.abc import Mapping
 from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any
 
-from bicross.errors import StorageError, UsageError
+from bicross.errors import UsageError
 from bicross.pairs.report import Cluster, PairReport, TextPair
+from bicross.writing import check_place, written
 
 FORMATS = ("csv", "json")
 
@@ -26,8 +26,7 @@ def format_of(file: Path) -> str:
     kind = file.suffix.lower().removeprefix(".")
     if kind not in FORMATS:
         raise UsageError(f"{file}: write to a name that ends in {' or '.join('.' + name for name in FORMATS)}")
-    if file.is_dir() or not file.parent.is_dir():
-        raise UsageError(f"{file}: {'is a folder' if file.is_dir() else f'there is no folder {file.parent}'}")
+    check_place(file)
     return kind
 
 
@@ -64,13 +63,8 @@ def write(file: Path, content: str) -> None:
     Raises:
         StorageError: The disk is full, or the folder cannot be written to.
     """
-    unfinished = file.with_name(f"{file.name}.{os.getpid()}.part")
-    try:
-        unfinished.write_text(content, encoding="utf-8", newline="")
-        unfinished.replace(file)
-    except OSError as error:
-        unfinished.unlink(missing_ok=True)
-        raise StorageError(f"{file}: cannot be written ({error.strerror})") from error
+    with written(file) as stream:
+        stream.write(content)
 
 
 def _csv(columns: list[str], rows: Any) -> str:

@@ -1,4 +1,4 @@
-"""A file that is written line by line, and there whole or not at all."""
+"""A file that is there whole or not at all."""
 
 from __future__ import annotations
 
@@ -11,6 +11,16 @@ from typing import TextIO
 from bicross.errors import StorageError, UsageError
 
 
+def check_place(file: Path) -> None:
+    """Find out before long work.
+
+    Raises:
+        UsageError: There is no such folder, or the file is one.
+    """
+    if file.is_dir() or not file.parent.is_dir():
+        raise UsageError(f"{file}: {'is a folder' if file.is_dir() else f'there is no folder {file.parent}'}")
+
+
 @contextmanager
 def written(file: Path) -> Iterator[TextIO]:
     """Yield a stream; the file takes its name when the block ends without an error.
@@ -19,8 +29,7 @@ def written(file: Path) -> Iterator[TextIO]:
         UsageError: There is no such folder, or the file is one.
         StorageError: The disk is full, or the folder cannot be written to.
     """
-    if file.is_dir() or not file.parent.is_dir():
-        raise UsageError(f"{file}: {'is a folder' if file.is_dir() else f'there is no folder {file.parent}'}")
+    check_place(file)
     unfinished = file.with_name(f"{file.name}.{os.getpid()}.part")
     try:
         with unfinished.open("w", encoding="utf-8", newline="") as stream:
