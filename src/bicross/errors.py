@@ -37,3 +37,7 @@ class FingerprintError(CorpusError):
 
 class StorageError(CorpusError):
     """The disk is full or a write failed. What was committed before is still there."""
+
+
+class TrainingError(BicrossError):
+    """A training had to stop. The message says at which step, and what was kept."""

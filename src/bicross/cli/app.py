@@ -24,6 +24,7 @@ from bicross.cli import (
     quantise,
     score,
     search,
+    train,
     transfer,
 )
 from bicross.errors import BicrossError, UsageError
@@ -47,6 +48,7 @@ app.command("import")(transfer.import_)
 app.command("evaluate")(evaluate.evaluate)
 app.command("calibrate")(calibrate.calibrate)
 app.command("mine")(mine.mine)
+app.add_typer(train.train, name="train")
 app.command("score")(score.score)
 app.command("plan")(plan.plan)
 app.command("pairs")(pairs.pairs)

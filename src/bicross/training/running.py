@@ -1,0 +1,201 @@
+"""How a training runs: where it stands on disk, going on after a stop, and stopping before it does harm.
+
+A run has a folder. While it lasts, ``training.json`` says what was asked for and ``checkpoints`` holds where it stands;
+when it ends, the model is written beside them, and then the checkpoints are removed.
+"""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import shutil
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from dataclasses import asdict, dataclass
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+import torch
+from transformers import PrinterCallback, Trainer, TrainerCallback, TrainerControl, TrainerState, TrainingArguments
+
+from bicross.encoders.progress import progress
+from bicross.errors import StorageError, TrainingError, UsageError
+from bicross.writing import written
+
+FILE = "training.json"
+CHECKPOINTS = "checkpoints"
+
+
+@dataclass(frozen=True)
+class Run:
+    """A folder that a training writes to.
+
+    Attributes:
+        folder: Where the model will be.
+        begun: It goes on from a run that was stopped.
+    """
+
+    folder: Path
+    begun: bool
+
+    @property
+    def checkpoints(self) -> Path:
+        return self.folder / CHECKPOINTS
+
+
+def open_run(folder: Path, asked: Mapping[str, Any]) -> Run:
+    """Begin a run in ``folder``, or go on with the one that was begun there.
+
+    Args:
+        folder: New, empty, or of an unfinished run.
+        asked: All that the result depends on; plain values.
+
+    Raises:
+        UsageError: The folder holds something else: a finished model, or a run that was begun with other settings.
+        StorageError: It cannot be written to.
+    """
+    file = folder / FILE
+    plain = json.loads(json.dumps(dict(asked)))
+    if file.is_file():
+        record = json.loads(file.read_text(encoding="utf-8"))
+        if record.get("finished"):
+            raise UsageError(f"{folder}: holds a model that was trained to the end; name another folder with --into")
+        if differing := sorted(
+            name for name in plain | record["asked"] if plain.get(name) != record["asked"].get(name)
+        ):
+            raise UsageError(
+                f"{folder}: a training was begun here with another {' and '.join(differing)}; say the same again to go "
+                "on with it, or name another folder with --into"
+            )
+        for half in folder.glob(f"{CHECKPOINTS}/checkpoint-*"):
+            if not _is_whole(half):
+                shutil.rmtree(half)
+        return Run(folder, True)
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise UsageError(f"{folder}: is not empty; name a new folder with --into")
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise StorageError(f"{folder}: cannot be made ({error.strerror})") from error
+    with written(file) as out:
+        json.dump({"asked": plain, "finished": False}, out, indent=1, ensure_ascii=False)
+    return Run(folder, False)
+
+
+def fingerprint(values: Iterator[str]) -> str:
+    """Of what is learnt from, so that a run does not go on with other texts."""
+    digest = sha256()
+    for value in values:
+        digest.update(value.encode("utf-8", "surrogatepass"))
+        digest.update(b"\0")
+    return digest.hexdigest()[:16]
+
+
+def run_to_the_end(trainer: Trainer, run: Run, say: Callable[[str], None]) -> None:
+    """Train, from the last checkpoint where there is one.
+
+    Raises:
+        TrainingError: A gradient is no number any more.
+        StorageError: The disk was full at a checkpoint; the one before it is kept.
+    """
+    last = last_checkpoint(run.checkpoints)
+    if last is not None:
+        say(f"going on after step {_step(last)}")
+    elif run.begun:
+        say("the training that was begun here had no checkpoint yet; it begins anew")
+    trainer.remove_callback(PrinterCallback)
+    with ExitStack() as shown, _full_disk_named(trainer, run.checkpoints):
+        trainer.add_callback(_Watch(run.checkpoints, shown))
+        trainer.train(resume_from_checkpoint=str(last) if last is not None else None)
+
+
+def close_run(run: Run, result: object) -> None:
+    """Record what came of it, and remove the checkpoints."""
+    record = json.loads((run.folder / FILE).read_text(encoding="utf-8"))
+    with written(run.folder / FILE) as out:
+        json.dump(
+            {**record, "finished": True, "result": asdict(result)},  # type: ignore[call-overload]
+            out,
+            indent=1,
+            ensure_ascii=False,
+        )
+    shutil.rmtree(run.checkpoints, ignore_errors=True)
+
+
+def last_checkpoint(folder: Path) -> Path | None:
+    """The newest one that is whole."""
+    return max((path for path in folder.glob("checkpoint-*") if _is_whole(path)), key=_step, default=None)
+
+
+def _is_whole(checkpoint: Path) -> bool:
+    """The trainer writes its state last."""
+    try:
+        return "global_step" in json.loads((checkpoint / "trainer_state.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return False
+
+
+def _step(checkpoint: Path) -> int:
+    return int(checkpoint.name.rpartition("-")[2])
+
+
+class _Watch(TrainerCallback):
+    """Shows how far it is, and stops it before a gradient that is no number reaches the weights."""
+
+    def __init__(self, checkpoints: Path, shown: ExitStack) -> None:
+        self.checkpoints = checkpoints
+        self.shown = shown
+        self.advance: Callable[[int], None] = lambda count: None
+
+    def on_train_begin(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+    ) -> None:
+        self.advance = self.shown.enter_context(progress("Training", state.max_steps, None))
+        self.advance(state.global_step)
+
+    def on_pre_optimizer_step(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, model: Any = None, **kwargs: Any
+    ) -> None:
+        gradients = [p.grad for p in model.parameters() if p.grad is not None]
+        if not all(bool(torch.isfinite(g).all()) for g in gradients):
+            kept = last_checkpoint(self.checkpoints)
+            raise TrainingError(
+                f"the loss is no number any more at step {state.global_step + 1}; "
+                + (f"the checkpoint of step {_step(kept)} is kept ({kept})" if kept else "no checkpoint was made yet")
+                + "; try a smaller --learning-rate, in another folder"
+            )
+
+    def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
+        self.advance(1)
+
+
+@contextmanager
+def _full_disk_named(trainer: Trainer, checkpoints: Path) -> Iterator[None]:
+    try:
+        yield
+    except Exception as error:
+        if not _says_full(error):
+            raise
+        for half in checkpoints.glob("checkpoint-*"):
+            if not _is_whole(half):
+                shutil.rmtree(half, ignore_errors=True)
+        kept = last_checkpoint(checkpoints)
+        raise StorageError(
+            f"{checkpoints}: the disk is full at the checkpoint of step {trainer.state.global_step}; "
+            + (f"that of step {_step(kept)} is kept" if kept else "there is none before it")
+            + "; make room and say the same again to go on"
+        ) from error
+
+
+def _says_full(error: BaseException | None) -> bool:
+    """Writers of tensors wrap the system's error, or only repeat its words."""
+    while error is not None:
+        full = os.strerror(errno.ENOSPC), os.strerror(errno.EDQUOT), os.strerror(errno.EFBIG)
+        if getattr(error, "errno", None) in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG) or any(
+            words in str(error) for words in full
+        ):
+            return True
+        error = error.__cause__ or error.__context__
+    return False
