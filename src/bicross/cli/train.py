@@ -94,6 +94,90 @@ def bi_encoder(
         typer.echo(f"That is no gain: {settings.base} serves this data as well.")
 
 
+@train.command("cross-encoder")
+def cross_encoder(
+    pairs: Annotated[
+        Path,
+        typer.Argument(help=".jsonl, .tsv or .csv with query, document, label; what bicross mine writes; BEIR folder."),
+    ],
+    into: Into,
+    base: Annotated[str | None, typer.Option("--base", help="Cross-encoder, or bi-encoder for a new head.")] = None,
+    teacher: Annotated[
+        list[str] | None,
+        typer.Option("--teacher", help="Learn the scores of this model, of either kind; more: their mean."),
+    ] = None,
+    loss: Annotated[
+        str, typer.Option("--loss", help="binary, graded, lambda, ranknet, softmax or margin-mse [default: it fits].")
+    ] = "",
+    layers: Annotated[int, typer.Option("--layers", help="Keep so many of the base's; 0: all.")] = 0,
+    split: Split = "train",
+    dev: Annotated[
+        Path | None, typer.Option("--dev", help="Pairs it is measured on [default: a tenth of the queries].")
+    ] = None,
+    dev_split: DevSplit = "dev",
+    epochs: Annotated[float, typer.Option("--epochs", help="How often each pair is seen, at most.")] = 1.0,
+    batch: Annotated[int, typer.Option("--batch", help="Pairs a step.")] = 64,
+    group: Annotated[int, typer.Option("--group", help="Documents of a query compared at once, at most.")] = 8,
+    learning_rate: Annotated[float, typer.Option("--learning-rate", help="At its highest.")] = 3e-5,
+    max_tokens: Annotated[int, typer.Option("--max-tokens", help="Cut pairs at so many.")] = 256,
+    patience: Annotated[int, typer.Option("--patience", help="Stop after so many measures without a gain.")] = 3,
+    every: Annotated[int, typer.Option("--every", help="Steps between measures; 0: a tenth of all.")] = 0,
+    drop_overlap: DropOverlap = False,
+    precision: Precision = "auto",
+    seed: Annotated[int, typer.Option("--seed", help="Of the order of the pairs.")] = 1,
+    as_json: AsJson = False,
+    device: Device = "cpu",
+) -> None:
+    """Teach a cross-encoder which documents answer a query, by judgements, by a stronger model, or by both."""
+    _check_extra()
+    from bicross.encoders.loading import DEFAULT_CROSS_ENCODER
+    from bicross.training.cross_encoder import CrossEncoderTraining, train_cross_encoder
+    from bicross.training.dev import HELD_OUT, MOST_QUERIES
+    from bicross.training.groups import groups_apart, read_groups, split_groups
+    from bicross.training.teachers import scored_by
+
+    settings = CrossEncoderTraining(
+        base=base or DEFAULT_CROSS_ENCODER,
+        loss=loss,
+        layers=layers,
+        epochs=epochs,
+        batch=batch,
+        group=group,
+        learning_rate=learning_rate,
+        max_tokens=max_tokens,
+        patience=patience,
+        every=every,
+        precision=precision,
+        seed=seed,
+    )
+    settings.check()
+    read = read_groups(pairs, split)
+    if dev is None:
+        learnt, measured = split_groups(read, HELD_OUT, MOST_QUERIES, seed)
+    else:
+        measured = read_groups(dev, dev_split)[:MOST_QUERIES]
+        learnt = groups_apart(read, measured, str(dev), allowed=drop_overlap)
+        if len(learnt) < len(read):
+            _say(f"{len(read) - len(learnt)} queries left out: {dev} asks them too")
+    if teacher:
+        _say(f"{' and '.join(teacher)} read {sum(len(g.documents) for g in (*learnt, *measured)):,} pairs")
+        both = scored_by(teacher, [*learnt, *measured], device=device, max_tokens=max_tokens)
+        learnt, measured = both[: len(learnt)], both[len(learnt) :]
+    trained = train_cross_encoder(learnt, measured, into, settings, device=device, say=_say)
+    if as_json:
+        typer.echo(json.dumps({"folder": str(into), **asdict(trained)}))
+        return
+    early = ", stopped early" if trained.stopped_early else ""
+    typer.echo(f"{into}: loss {trained.loss}, step {trained.step} of {trained.steps}{early}, {trained.pairs:,} pairs")
+    typer.echo(f"nDCG@10 on {len(measured)} held-out queries: {trained.before:.4f} before, {trained.after:.4f} after")
+    for name, row in trained.precisions.items():
+        typer.echo(f"{name}: nDCG@10 {row['ndcg']:.4f}, correlation with f32 {row['correlation']:.4f}")
+    if not trained.calibrated:
+        typer.echo("relevance was not fitted: too few held-out queries are judged; bicross calibrate INDEX fits it")
+    if trained.after <= trained.before:
+        typer.echo(f"That is no gain: {settings.base} serves this data as well.")
+
+
 def _say(line: str) -> None:
     typer.echo(f"bicross: {line}", err=True)
 

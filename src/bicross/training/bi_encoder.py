@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from datasets import Dataset
-from sentence_transformers import SentenceTransformerTrainer, SentenceTransformerTrainingArguments
+from sentence_transformers import SentenceTransformer, SentenceTransformerTrainer, SentenceTransformerTrainingArguments
 from sentence_transformers.sentence_transformer.evaluation import InformationRetrievalEvaluator
 from sentence_transformers.sentence_transformer.losses import (
     CachedMultipleNegativesRankingLoss,
@@ -22,9 +22,8 @@ from sentence_transformers.sentence_transformer.losses import (
     MultipleNegativesRankingLoss,
 )
 from torch import nn
-from transformers import EarlyStoppingCallback, TrainerCallback, TrainerState
+from transformers import EarlyStoppingCallback
 
-from bicross.encoders.engines.openvino import resolve_precision
 from bicross.encoders.loading import DEFAULT_BI_ENCODER, find_model, weights_sha256
 from bicross.errors import UsageError
 from bicross.training.batches import Apart, batches_apart
@@ -32,13 +31,10 @@ from bicross.training.card import write_card
 from bicross.training.dev import Dev
 from bicross.training.examples import Example, same_negatives
 from bicross.training.lengths import ByLength
-from bicross.training.running import close_run, fingerprint, open_run, run_to_the_end
+from bicross.training.running import NDCG, SayMeasures, arguments, close_run, fingerprint, open_run, run_to_the_end
 
 #: Tokens of a batch that are held at once, with all that their gradients need: about 6 GB with a model of six layers.
 HELD_TOKENS = 20_000
-
-#: How often it is measured, if nothing else is said.
-MEASURED_TIMES = 10
 
 
 @dataclass(frozen=True)
@@ -156,44 +152,20 @@ def train_bi_encoder(
         "dev": fingerprint(iter((*dev.queries.values(), *dev.documents.values()))),
     }
     run = open_run(into, asked)
-    evaluator = _evaluator(dev)
-    before = _ndcg(evaluator(model))
+    evaluator = _Found(dev)
+    before = evaluator(model)[NDCG]
     say(f"before: nDCG@10 {before:.4f} on {dev.name}: {len(dev.queries)} queries, {len(dev.documents)} documents")
-    total = max(1, int(settings.epochs * len(batches)))
-    every = min(settings.every or max(1, total // MEASURED_TIMES), total)
     trainer = SentenceTransformerTrainer(
         model=model,
         args=SentenceTransformerTrainingArguments(
-            output_dir=str(run.checkpoints),
-            num_train_epochs=settings.epochs,
-            per_device_train_batch_size=settings.batch,
-            dataloader_drop_last=True,
             batch_sampler=Apart,
-            learning_rate=settings.learning_rate,
-            warmup_steps=0.1,
-            lr_scheduler_type="linear",
-            weight_decay=0.01,
             prompts=_prompts(model, columns),
-            bf16=_in_bf16(settings.precision, device),
-            use_cpu=device == "cpu",
-            eval_strategy="steps",
-            save_strategy="steps",
-            eval_steps=every,
-            save_steps=every,
-            save_total_limit=2,
-            load_best_model_at_end=True,
-            metric_for_best_model="eval_dev_cosine_ndcg@10",
-            greater_is_better=True,
-            logging_steps=every,
-            seed=settings.seed,
-            data_seed=settings.seed,
-            disable_tqdm=True,
-            report_to=[],
+            **arguments(settings, run, device, len(batches), settings.batch),
         ),
         train_dataset=Dataset.from_dict(columns),
         loss=_loss(model, settings, len(columns) - 1),
         evaluator=evaluator,
-        callbacks=[EarlyStoppingCallback(settings.patience), _Say(say)],
+        callbacks=[EarlyStoppingCallback(settings.patience), SayMeasures(say)],
     )
     started = time.perf_counter()
     run_to_the_end(trainer, run, say)
@@ -253,43 +225,23 @@ def _loss(model: ByLength, settings: BiEncoderTraining, texts: int) -> nn.Module
     return MatryoshkaLoss(model, loss, matryoshka_dims=[whole, *sorted(settings.dimensions, reverse=True)])
 
 
-def _in_bf16(precision: str, device: str) -> bool:
-    if device == "cpu":
-        return resolve_precision(precision) == "bf16"
-    import torch
+class _Found(InformationRetrievalEvaluator):
+    """nDCG@10 of the documents that the model finds for the dev queries."""
 
-    return precision != "f32" and torch.cuda.is_bf16_supported()
+    def __init__(self, dev: Dev) -> None:
+        super().__init__(
+            dev.queries,
+            dev.documents,
+            dev.relevant,
+            accuracy_at_k=[10],
+            precision_recall_at_k=[10],
+            map_at_k=[10],
+            write_csv=False,
+            main_score_function="cosine",
+        )
 
-
-def _evaluator(dev: Dev) -> InformationRetrievalEvaluator:
-    return InformationRetrievalEvaluator(
-        dev.queries,
-        dev.documents,
-        dev.relevant,
-        accuracy_at_k=[10],
-        precision_recall_at_k=[10],
-        map_at_k=[10],
-        name="dev",
-        write_csv=False,
-        main_score_function="cosine",
-    )
-
-
-def _ndcg(measures: dict[str, float]) -> float:
-    return float(measures["dev_cosine_ndcg@10"])
-
-
-class _Say(TrainerCallback):
-    """A line at each measure."""
-
-    def __init__(self, say: Callable[[str], None]) -> None:
-        self.say = say
-
-    def on_evaluate(self, args: Any, state: TrainerState, control: Any, metrics: Any = None, **kwargs: Any) -> None:
-        ndcg = metrics["eval_dev_cosine_ndcg@10"]
-        losses = [row["loss"] for row in state.log_history if "loss" in row]
-        loss = f", loss {losses[-1]:.4f}" if losses else ""
-        self.say(f"step {state.global_step} of {state.max_steps}: nDCG@10 {ndcg:.4f}{loss}")
+    def __call__(self, model: SentenceTransformer, *args: Any, **kwargs: Any) -> dict[str, float]:
+        return {NDCG: float(super().__call__(model, *args, **kwargs)["cosine_ndcg@10"])}
 
 
 def _described(examples: Sequence[Example], dev: Dev, settings: BiEncoderTraining, trained: Trained) -> list[str]:

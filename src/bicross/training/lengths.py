@@ -6,10 +6,11 @@ goes through the model in parts of texts that are about as long as each other, e
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import torch
-from sentence_transformers import SentenceTransformer
+from sentence_transformers import CrossEncoder, SentenceTransformer
 from torch import Tensor
 
 #: Tokens of a part, padding included: enough to keep two cores busy, few enough that parts are alike inside.
@@ -23,17 +24,27 @@ class ByLength(SentenceTransformer):
     """
 
     def forward(self, input: dict[str, Any], **kwargs: Any) -> dict[str, Any]:
-        mask = input.get("attention_mask")
-        if mask is None or mask.ndim != 2:
-            return dict(super().forward(input, **kwargs))
-        lengths = mask.sum(dim=1)
-        parts = in_parts(lengths)
-        embeddings = [
-            super(ByLength, self).forward(_rows(input, part, int(lengths[part].max())), **kwargs)["sentence_embedding"]
-            for part in parts
-        ]
-        back = torch.argsort(torch.cat(parts))
-        return {**input, "sentence_embedding": torch.cat(embeddings)[back]}
+        return _in_parts(super().forward, input, "sentence_embedding", kwargs)
+
+
+class PairsByLength(CrossEncoder):
+    """The same for a cross-encoder."""
+
+    def forward(self, input: dict[str, Any], **kwargs: Any) -> dict[str, Any]:
+        return _in_parts(super().forward, input, "scores", kwargs)
+
+
+def _in_parts(
+    forward: Callable[..., dict[str, Any]], features: dict[str, Any], output: str, settings: dict[str, Any]
+) -> dict[str, Any]:
+    mask = features.get("attention_mask")
+    if mask is None or mask.ndim != 2:
+        return dict(forward(features, **settings))
+    lengths = mask.sum(dim=1)
+    parts = in_parts(lengths)
+    outputs = [forward(_rows(features, part, int(lengths[part].max())), **settings)[output] for part in parts]
+    back = torch.argsort(torch.cat(parts))
+    return {**features, output: torch.cat(outputs)[back]}
 
 
 def in_parts(lengths: Tensor, part_tokens: int = PART_TOKENS) -> list[Tensor]:

@@ -15,17 +15,39 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass
 from hashlib import sha256
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 from transformers import PrinterCallback, Trainer, TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
+from bicross.encoders.engines.openvino import resolve_precision
 from bicross.encoders.progress import progress
 from bicross.errors import StorageError, TrainingError, UsageError
 from bicross.writing import written
 
 FILE = "training.json"
 CHECKPOINTS = "checkpoints"
+
+#: The measure that is watched: the evaluators give it this name.
+NDCG = "ndcg@10"
+
+#: How often it is taken, if nothing else is said.
+MEASURED_TIMES = 10
+
+
+class Settings(Protocol):
+    """What the trainings of both encoders have in common."""
+
+    @property
+    def epochs(self) -> float: ...
+    @property
+    def learning_rate(self) -> float: ...
+    @property
+    def every(self) -> int: ...
+    @property
+    def precision(self) -> str: ...
+    @property
+    def seed(self) -> int: ...
 
 
 @dataclass(frozen=True)
@@ -93,6 +115,50 @@ def fingerprint(values: Iterator[str]) -> str:
     return digest.hexdigest()[:16]
 
 
+def arguments(settings: Settings, run: Run, device: str, steps: int, rows: int) -> dict[str, Any]:
+    """What the trainers of both encoders are told.
+
+    Args:
+        settings: Of the training.
+        run: Where checkpoints go.
+        device: ``cpu``, or ``cuda``.
+        steps: Of one epoch.
+        rows: Of a step.
+    """
+    every = settings.every or max(1, int(settings.epochs * steps) // MEASURED_TIMES)
+    return {
+        "output_dir": str(run.checkpoints),
+        "num_train_epochs": settings.epochs,
+        "per_device_train_batch_size": rows,
+        "dataloader_drop_last": True,
+        "learning_rate": settings.learning_rate,
+        "warmup_steps": 0.1,
+        "lr_scheduler_type": "linear",
+        "weight_decay": 0.01,
+        "bf16": _in_bf16(settings.precision, device),
+        "use_cpu": device == "cpu",
+        "eval_strategy": "steps",
+        "save_strategy": "steps",
+        "eval_steps": every,
+        "save_steps": every,
+        "logging_steps": every,
+        "save_total_limit": 2,
+        "load_best_model_at_end": True,
+        "metric_for_best_model": f"eval_{NDCG}",
+        "greater_is_better": True,
+        "seed": settings.seed,
+        "data_seed": settings.seed,
+        "disable_tqdm": True,
+        "report_to": [],
+    }
+
+
+def _in_bf16(precision: str, device: str) -> bool:
+    if device == "cpu":
+        return resolve_precision(precision) == "bf16"
+    return precision != "f32" and torch.cuda.is_bf16_supported()
+
+
 def run_to_the_end(trainer: Trainer, run: Run, say: Callable[[str], None]) -> None:
     """Train, from the last checkpoint where there is one.
 
@@ -139,6 +205,20 @@ def _is_whole(checkpoint: Path) -> bool:
 
 def _step(checkpoint: Path) -> int:
     return int(checkpoint.name.rpartition("-")[2])
+
+
+class SayMeasures(TrainerCallback):
+    """A line at each measure."""
+
+    def __init__(self, say: Callable[[str], None]) -> None:
+        self.say = say
+
+    def on_evaluate(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, metrics: Any = None, **kwargs: Any
+    ) -> None:
+        losses = [row["loss"] for row in state.log_history if "loss" in row]
+        loss = f", loss {losses[-1]:.4f}" if losses else ""
+        self.say(f"step {state.global_step} of {state.max_steps}: nDCG@10 {metrics[f'eval_{NDCG}']:.4f}{loss}")
 
 
 class _Watch(TrainerCallback):
