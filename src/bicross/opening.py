@@ -10,11 +10,20 @@ from typing import Any
 from bicross.encoders import BiEncoder
 from bicross.encoders.int8 import FILE as INT8_FILE
 from bicross.encoders.int8 import find_layers
-from bicross.encoders.loading import DEFAULT_BI_ENCODER, find_model
+from bicross.encoders.loading import DEFAULT_BI_ENCODER, DEFAULT_CROSS_ENCODER, find_model, is_model_folder
 from bicross.errors import FingerprintError
 from bicross.index import EncodedDocument, LocalIndex, read_manifest
 from bicross.index.manifest import FILE
 from bicross.index.transfer import read_export
+
+#: In the folder of an index: the cross-encoder that was adapted to it.
+ADAPTED = "cross-encoder"
+
+
+def default_cross_encoder(index: str | Path) -> str | Path:
+    """The cross-encoder that ``bicross adapt`` fitted to the index in a folder, else the one that bicross ships."""
+    adapted = Path(index) / ADAPTED
+    return adapted if is_model_folder(adapted) else DEFAULT_CROSS_ENCODER
 
 
 def open(

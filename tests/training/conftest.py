@@ -18,3 +18,9 @@ WORDS = {
 def translated() -> list[Example]:
     """90 examples; each word is in 18 of them, so that what is held out can be told from the others."""
     return [Example(f"{a} {b}", f"{WORDS[a]} {WORDS[b]}", (f"{WORDS[b]} snow",)) for a, b in permutations(WORDS, 2)]
+
+
+@pytest.fixture(scope="session")
+def meanings() -> dict[str, str]:
+    """What each word of a query is called in its answer."""
+    return WORDS

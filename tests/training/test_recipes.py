@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import pickle
 import random
 import sys
 from collections.abc import Callable
@@ -14,12 +15,13 @@ import torch
 from safetensors.numpy import load_file
 from sentence_transformers.cross_encoder import CrossEncoder as TorchCrossEncoder
 
-from bicross import CrossEncoder
+from bicross import BiEncoder, CrossEncoder
 from bicross.calibrating.judging import name_of
 from bicross.calibrating.pools import ReadQuery
 from bicross.encoders.calibration import calibration_of
 from bicross.search.two_stages import before, read_two_stages
-from bicross.training.recipes import distil_reranker, train_reranker
+from bicross.training.examples import Example
+from bicross.training.recipes import distil_bi_encoder, distil_reranker, train_reranker
 from bicross.training.recipes.fit_reranker import fit, pack, ways
 from bicross.training.recipes.prepare_reranker import GROUP_SIZE, Collection, bm25_matrix, choose, fit_conditional_logit
 from bicross.training.recipes.train_reranker import logits_of
@@ -51,6 +53,45 @@ def test_weights_are_recovered() -> None:
         label[generator.choice(10, p=odds / odds.sum())] = 1
         pools.append({"source": "s", "a": x[:, 0].tolist(), "b": x[:, 1].tolist(), "label": label.tolist()})
     assert fit_conditional_logit(pools, ["a", "b"]) == pytest.approx([2.0, -1.0], abs=0.3)
+
+
+def test_a_bi_encoder_learns_the_similarities_of_others(
+    translated: list[Example], meanings: dict[str, str], make_bert, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two teachers know which words belong together; the pupil knows nothing at first."""
+    generator = np.random.default_rng(6)
+    words = {word: generator.normal(size=24) for word in (*meanings.values(), "snow")}
+    words |= {word: words[meaning] for word, meaning in meanings.items()}
+
+    def vector(text: str) -> np.ndarray:
+        summed = sum(words[word] for word in text.split())
+        return (summed / np.linalg.norm(summed)).astype(np.float16)
+
+    positives = [example.positive for example in translated]
+    with (tmp_path / "groups.jsonl").open("w") as lines:
+        for place, example in enumerate(translated):
+            documents = [example.positive, positives[place - 7], positives[place - 20], *example.negatives]
+            lines.write(json.dumps({"query": example.query, "documents": documents, "label": [1, 0, 0, 0]}) + "\n")
+    cache = {("query", e.query): vector(e.query) for e in translated}
+    cache |= {("document", t): vector(t) for e in translated for t in (e.positive, *e.negatives)}
+    for name in ("teacher-1", "teacher-2"):
+        (tmp_path / f"{name}.pickle").write_bytes(pickle.dumps(cache))
+    weights = {"teacher": {"teacher-1": 6.0, "teacher-2": 4.0, "dense": 1.0}, "offset": {"dense": 10.0}}
+    (tmp_path / "weights.json").write_text(json.dumps(weights))
+    options = ["--epochs", "20", "--learning-rate", "3e-3", "--batch", "16"]
+    base = str(make_bert())
+    arguments = ["distil", "--groups", str(tmp_path), "--base", base, "--out", str(tmp_path / "run"), *options]
+    monkeypatch.setattr(sys, "argv", arguments)
+    distil_bi_encoder.main()
+    texts = sorted(set(positives))
+    wanted = np.stack([vector(e.query) for e in translated]).astype(float) @ np.stack([vector(t) for t in texts]).T
+
+    def alike(folder: Path | str) -> float:
+        model = BiEncoder(folder, precision="f32")
+        said = model.encode_query([e.query for e in translated]) @ model.encode_document(texts).T
+        return float(np.corrcoef(said.ravel(), wanted.ravel())[0, 1])
+
+    assert alike(tmp_path / "run" / "final") > max(alike(base), 0) + 0.4
 
 
 def test_what_is_fitted_leaves_what_else_is_in_the_file(tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ import typer
 
 import bicross
 from bicross.cli import (
+    adapt,
     calibrate,
     check,
     compare,
@@ -49,6 +50,7 @@ app.command("evaluate")(evaluate.evaluate)
 app.command("calibrate")(calibrate.calibrate)
 app.command("mine")(mine.mine)
 app.add_typer(train.train, name="train")
+app.command("adapt")(adapt.adapt)
 app.command("score")(score.score)
 app.command("plan")(plan.plan)
 app.command("pairs")(pairs.pairs)

@@ -34,10 +34,9 @@ def calibrate(
     """Fit both stages to an index and its judged queries: final score, relevance, when to stop reading."""
     from bicross.calibrating import calibrate, keep
     from bicross.encoders import CrossEncoder
-    from bicross.encoders.loading import DEFAULT_CROSS_ENCODER
     from bicross.encoders.progress import progress
     from bicross.evaluation.judged import judged_queries, read_queries
-    from bicross.opening import open
+    from bicross.opening import default_cross_encoder, open
 
     judged = judged_queries(queries, qrels, limit)
     for note in judged.notes:
@@ -45,7 +44,7 @@ def calibrate(
     wanted = set(judged.ids)
     asked = [(query_id, text) for query_id, text in read_queries(queries) if query_id in wanted]
     with open(index, device=device) as opened:
-        model = CrossEncoder(cross_encoder or DEFAULT_CROSS_ENCODER, device=device, precision=precision)
+        model = CrossEncoder(cross_encoder or default_cross_encoder(index), device=device, precision=precision)
         with progress("Reading queries", len(asked), None) as advance:
             fitted = calibrate(opened, model, asked, judged.qrels, mode=mode, advance=advance)
         if not dry_run:

@@ -40,16 +40,15 @@ def compare(
     """Ask the same query by words, by each encoder and by both, side by side, with what each way costs."""
     from bicross.cli.side_by_side import print_comparison
     from bicross.encoders import CrossEncoder
-    from bicross.encoders.loading import DEFAULT_CROSS_ENCODER
     from bicross.errors import UsageError
-    from bicross.opening import open
+    from bicross.opening import default_cross_encoder, open
     from bicross.search import Searcher
     from bicross.search import compare as compared
 
     if not query.strip():
         raise UsageError("the query is empty")
     with open(index, device=device) as opened:
-        judge = CrossEncoder(cross_encoder or DEFAULT_CROSS_ENCODER, device=device, precision=precision)
+        judge = CrossEncoder(cross_encoder or default_cross_encoder(index), device=device, precision=precision)
         comparison = compared(
             Searcher(opened, judge),
             query,

@@ -66,7 +66,6 @@ def evaluate(
     """Measure systems on judged queries: quality with its certainty, beside cost."""
     from rich.console import Console
 
-    from bicross.encoders.loading import DEFAULT_CROSS_ENCODER
     from bicross.errors import UsageError
     from bicross.evaluation import evaluate
     from bicross.evaluation.measuring import DEFAULT_MEASURES
@@ -92,7 +91,7 @@ def evaluate(
             test=test,
             limit=limit,
             model=model,
-            cross_encoder=cross_encoder or DEFAULT_CROSS_ENCODER,
+            cross_encoder=cross_encoder,
             filter=filter,
             device=device,
             precision=precision,

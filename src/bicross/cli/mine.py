@@ -40,13 +40,12 @@ def mine(
 ) -> None:
     """Find hard negatives for judged queries: near the answer, and not an answer."""
     from bicross.encoders import CrossEncoder
-    from bicross.encoders.loading import DEFAULT_CROSS_ENCODER
     from bicross.encoders.progress import progress
     from bicross.evaluation.collection import check_documents
     from bicross.evaluation.judged import judged_queries, read_queries
     from bicross.mining import MiningRules, MiningTally
     from bicross.mining import mine as mined
-    from bicross.opening import open
+    from bicross.opening import default_cross_encoder, open
     from bicross.writing import written
 
     rules = MiningRules(first, last, negatives, margin, max_relevance)
@@ -55,7 +54,8 @@ def mine(
     with open(index, device=device) as opened:
         for note in [*judged.notes, *check_documents(opened, judged.qrels, qrels)]:
             typer.echo(f"bicross: {note}", err=True)
-        model = CrossEncoder(cross_encoder or DEFAULT_CROSS_ENCODER, device=device) if max_relevance < 1 else None
+        name = cross_encoder or default_cross_encoder(index)
+        model = CrossEncoder(name, device=device) if max_relevance < 1 else None
         with written(into) as out, progress("Mining", len(wanted), None) as advance:
             asked = ((query_id, text) for query_id, text in read_queries(queries) if query_id in wanted)
             done = 0

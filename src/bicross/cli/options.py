@@ -8,7 +8,7 @@ import typer
 
 BiEncoderName = Annotated[str | None, typer.Option("--model", help="Bi-encoder: name or folder.")]
 CrossEncoderName = Annotated[
-    str | None, typer.Option("--cross-encoder", help="Name or folder (default: the one that bicross ships).")
+    str | None, typer.Option("--cross-encoder", help="Name or folder (default: that of bicross adapt, else our own).")
 ]
 Device = Annotated[str, typer.Option("--device", help="cpu, cuda, cuda:1 …")]
 IdField = Annotated[str | None, typer.Option("--id-field", help="Field of records with the id (default: _id, id).")]

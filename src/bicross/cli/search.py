@@ -70,9 +70,8 @@ def search(
     """Search an index in two stages: the bi-encoder finds candidates, the cross-encoder orders them."""
     from bicross.cli.output import print_result
     from bicross.encoders import CrossEncoder
-    from bicross.encoders.loading import DEFAULT_CROSS_ENCODER
     from bicross.errors import UsageError
-    from bicross.opening import open
+    from bicross.opening import default_cross_encoder, open
     from bicross.search import Searcher
 
     if (query is None) == (queries is None):
@@ -81,7 +80,7 @@ def search(
         raise UsageError("the query is empty")
     asked = [(None, query)] if query is not None else list(_read_queries(queries))
     with open(index, model, device=device) as opened:
-        name = cross_encoder or DEFAULT_CROSS_ENCODER
+        name = cross_encoder or default_cross_encoder(index)
         reranker = CrossEncoder(name, device=device, precision=precision) if rerank else None
         searcher = Searcher(opened, reranker)
         for query_id, text in asked:

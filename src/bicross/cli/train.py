@@ -54,7 +54,7 @@ def bi_encoder(
     device: Device = "cpu",
 ) -> None:
     """Teach a bi-encoder by contrast: what answers a query comes nearer to it than all else."""
-    _check_extra()
+    check_extra()
     from bicross.encoders.loading import DEFAULT_BI_ENCODER
     from bicross.training.bi_encoder import BiEncoderTraining, train_bi_encoder
     from bicross.training.dev import hold_out, read_dev
@@ -82,8 +82,8 @@ def bi_encoder(
         measured = read_dev(dev, dev_split, seed)
         learnt = without_overlap(read, measured.queries.values(), measured.name, allowed=drop_overlap)
         if len(learnt) < len(read):
-            _say(f"{len(read) - len(learnt)} examples left out: {measured.name} asks their queries too")
-    trained = train_bi_encoder(learnt, measured, into, settings, device=device, say=_say)
+            say(f"{len(read) - len(learnt)} examples left out: {measured.name} asks their queries too")
+    trained = train_bi_encoder(learnt, measured, into, settings, device=device, say=say)
     if as_json:
         typer.echo(json.dumps({"folder": str(into), **asdict(trained)}))
         return
@@ -107,7 +107,8 @@ def cross_encoder(
         typer.Option("--teacher", help="Learn the scores of this model, of either kind; more: their mean."),
     ] = None,
     loss: Annotated[
-        str, typer.Option("--loss", help="binary, graded, lambda, ranknet, softmax or margin-mse [default: it fits].")
+        str,
+        typer.Option("--loss", help="binary, graded, lambda, ranknet, softmax, margin-mse or mse [default: it fits]."),
     ] = "",
     layers: Annotated[int, typer.Option("--layers", help="Keep so many of the base's; 0: all.")] = 0,
     split: Split = "train",
@@ -129,7 +130,7 @@ def cross_encoder(
     device: Device = "cpu",
 ) -> None:
     """Teach a cross-encoder which documents answer a query, by judgements, by a stronger model, or by both."""
-    _check_extra()
+    check_extra()
     from bicross.encoders.loading import DEFAULT_CROSS_ENCODER
     from bicross.training.cross_encoder import CrossEncoderTraining, train_cross_encoder
     from bicross.training.dev import HELD_OUT, MOST_QUERIES
@@ -158,12 +159,12 @@ def cross_encoder(
         measured = read_groups(dev, dev_split)[:MOST_QUERIES]
         learnt = groups_apart(read, measured, str(dev), allowed=drop_overlap)
         if len(learnt) < len(read):
-            _say(f"{len(read) - len(learnt)} queries left out: {dev} asks them too")
+            say(f"{len(read) - len(learnt)} queries left out: {dev} asks them too")
     if teacher:
-        _say(f"{' and '.join(teacher)} read {sum(len(g.documents) for g in (*learnt, *measured)):,} pairs")
+        say(f"{' and '.join(teacher)} read {sum(len(g.documents) for g in (*learnt, *measured)):,} pairs")
         both = scored_by(teacher, [*learnt, *measured], device=device, max_tokens=max_tokens)
         learnt, measured = both[: len(learnt)], both[len(learnt) :]
-    trained = train_cross_encoder(learnt, measured, into, settings, device=device, say=_say)
+    trained = train_cross_encoder(learnt, measured, into, settings, device=device, say=say)
     if as_json:
         typer.echo(json.dumps({"folder": str(into), **asdict(trained)}))
         return
@@ -178,11 +179,11 @@ def cross_encoder(
         typer.echo(f"That is no gain: {settings.base} serves this data as well.")
 
 
-def _say(line: str) -> None:
+def say(line: str) -> None:
     typer.echo(f"bicross: {line}", err=True)
 
 
-def _check_extra() -> None:
+def check_extra() -> None:
     try:
         import datasets  # noqa: F401
         import sentence_transformers  # noqa: F401

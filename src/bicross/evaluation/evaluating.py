@@ -37,6 +37,7 @@ from bicross.evaluation.significance import Test, holm, interval, p_value
 from bicross.evaluation.systems import DEFAULT_SYSTEMS, System, parse_system
 from bicross.evaluation.worst import with_texts, worst_queries
 from bicross.index import LocalIndex
+from bicross.opening import default_cross_encoder
 from bicross.search import Searcher
 
 
@@ -54,7 +55,7 @@ def evaluate(
     test: Test = "randomisation",
     limit: int | None = None,
     model: str | Path | None = None,
-    cross_encoder: str | Path | CrossEncoder = DEFAULT_CROSS_ENCODER,
+    cross_encoder: str | Path | CrossEncoder | None = None,
     filter: str | None = None,
     device: str = "cpu",
     precision: str = "auto",
@@ -80,7 +81,8 @@ def evaluate(
         test: ``randomisation`` or ``t-test``, both paired, corrected by Holm.
         limit: Only so many queries, the first ones.
         model: Bi-encoder.
-        cross_encoder: Name, folder, or a loaded one.
+        cross_encoder: Name, folder, or a loaded one; by default the one that was adapted to the index, else the
+            one that bicross ships.
         filter: Only documents whose metadata fit; see ``bicross.index.filters``.
         device: Of both models; see ``BiEncoder``.
         precision: Of the cross-encoder; see there.
@@ -115,7 +117,9 @@ def evaluate(
         if any(system.candidates for system in chosen):  # before the long work: it may not be there
             progress("Loading the cross-encoder …")
             if not isinstance(cross_encoder, CrossEncoder):
-                cross_encoder = CrossEncoder(cross_encoder, device=device, precision=precision)
+                at = place.index.path if isinstance(place.index, LocalIndex) else place.index
+                chosen_one = cross_encoder or (default_cross_encoder(at) if at else DEFAULT_CROSS_ENCODER)
+                cross_encoder = CrossEncoder(chosen_one, device=device, precision=precision)
             cross_encoder.check_orders()
         if chosen and place.queries:
             opened, found = open_index(place, model, device, progress, stack)

@@ -31,7 +31,16 @@ from bicross.training.card import write_card
 from bicross.training.dev import Dev
 from bicross.training.examples import Example, same_negatives
 from bicross.training.lengths import ByLength
-from bicross.training.running import NDCG, SayMeasures, arguments, close_run, fingerprint, open_run, run_to_the_end
+from bicross.training.running import (
+    NDCG,
+    SayMeasures,
+    arguments,
+    close_run,
+    fingerprint,
+    open_run,
+    run_to_the_end,
+    saving,
+)
 
 #: Tokens of a batch that are held at once, with all that their gradients need: about 6 GB with a model of six layers.
 HELD_TOKENS = 20_000
@@ -180,7 +189,8 @@ def train_bi_encoder(
         seconds=time.perf_counter() - started,
     )
     model.max_seq_length = limit  # what was cut was cut to learn faster
-    model.save_pretrained(str(into), create_model_card=False)
+    with saving(run):
+        model.save_pretrained(str(into), create_model_card=False)
     write_card(into, "sentence-similarity", settings.base, _described(examples, dev, settings, trained))
     close_run(run, trained)
     return trained

@@ -35,7 +35,16 @@ from bicross.training.card import write_card
 from bicross.training.groups import Group, in_pieces
 from bicross.training.lengths import PairsByLength
 from bicross.training.losses import LOSSES, POINTWISE, TAUGHT, loss_of, wanted
-from bicross.training.running import NDCG, SayMeasures, arguments, close_run, fingerprint, open_run, run_to_the_end
+from bicross.training.running import (
+    NDCG,
+    SayMeasures,
+    arguments,
+    close_run,
+    fingerprint,
+    open_run,
+    run_to_the_end,
+    saving,
+)
 
 #: Texts that int8 is calibrated on, at most.
 INT8_TEXTS = 256
@@ -188,7 +197,8 @@ def train_cross_encoder(
     run_to_the_end(trainer, run, say)
     seconds = time.perf_counter() - started
     model.max_seq_length = limit  # what was cut was cut to learn faster
-    model.save_pretrained(str(into), create_model_card=False)
+    with saving(run):
+        model.save_pretrained(str(into), create_model_card=False)
     calibrated = _calibrate(into, dev)
     done = trainer.state.global_step
     trained = TrainedCrossEncoder(
@@ -218,8 +228,8 @@ def chosen_loss(name: str, groups: Sequence[Group]) -> tuple[str, float]:
     judged = all(group.labels is not None for group in groups)
     highest = max((label for group in groups for label in group.labels or ()), default=0.0) or 1.0
     loss = name or ("margin-mse" if taught else "graded" if highest > 1 else "binary")
-    if loss == "margin-mse" and not taught:
-        raise UsageError("margin-mse learns from a teacher; name one with --teacher, or give pairs with a score")
+    if loss in ("margin-mse", "mse") and not taught:
+        raise UsageError(f"{loss} learns from a teacher; name one with --teacher, or give pairs with a score")
     if (loss not in TAUGHT and not judged) or (loss == "softmax" and not (judged or taught)):
         raise UsageError(f"{loss} learns from labels, and not all pairs have one; label them, or name a --teacher")
     if loss == "binary" and highest > 1:

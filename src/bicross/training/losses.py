@@ -1,7 +1,7 @@
 """The losses of a cross-encoder, by the names that ``--loss`` takes.
 
 ``binary`` and ``graded`` look at each pair by itself, the others at a query with its documents. Those of the library
-are used as they are. Here are the two that can have a teacher: what it says and the judgements are joined.
+are used as they are. Here are those that can have a teacher: what it says and the judgements are joined.
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ from torch import Tensor, nn
 LABEL_BONUS = 3.0
 
 POINTWISE = ("binary", "graded")
-TAUGHT = ("margin-mse", "softmax")
-LOSSES = (*POINTWISE, "lambda", "ranknet", "softmax", "margin-mse")
+TAUGHT = ("margin-mse", "mse", "softmax")
+LOSSES = (*POINTWISE, "lambda", "ranknet", "softmax", "margin-mse", "mse")
 
 
 class _OverGroups(nn.Module):
@@ -58,6 +58,13 @@ class MarginMse(_OverGroups):
         return 2 * (logits - wanted).var(correction=0)
 
 
+class Mse(_OverGroups):
+    """Mean squared error: the level of the logits is learnt too, not the differences alone."""
+
+    def of_group(self, logits: Tensor, wanted: Tensor) -> Tensor:
+        return nn.functional.mse_loss(logits, wanted)
+
+
 class Softmax(_OverGroups):
     """Cross-entropy between softmax(wanted) and softmax(logits): ListNet (Cao et al. 2007)."""
 
@@ -74,6 +81,7 @@ def loss_of(name: str, model: CrossEncoder) -> nn.Module:
         "ranknet": lambda: RankNetLoss(model, mini_batch_size=-1),
         "softmax": lambda: Softmax(model),
         "margin-mse": lambda: MarginMse(model),
+        "mse": lambda: Mse(model),
     }
     return makers[name]()
 
@@ -91,6 +99,9 @@ def wanted(name: str, labels: list[float] | None, scores: list[float] | None, hi
     if name in POINTWISE:
         assert marks is not None
         return marks
+    if name == "mse":
+        assert scores is not None
+        return scores
     if name in TAUGHT and scores is not None:
         bonus = marks or [0.0] * len(scores)
         return [score + LABEL_BONUS * mark for score, mark in zip(scores, bonus, strict=True)]

@@ -177,6 +177,24 @@ def run_to_the_end(trainer: Trainer, run: Run, say: Callable[[str], None]) -> No
         trainer.train(resume_from_checkpoint=str(last) if last is not None else None)
 
 
+@contextmanager
+def saving(run: Run) -> Iterator[None]:
+    """Write the model.
+
+    Raises:
+        StorageError: The disk is full; what was learnt is in the last checkpoint.
+    """
+    try:
+        yield
+    except Exception as error:
+        if not _says_full(error):
+            raise
+        raise StorageError(
+            f"{run.folder}: the disk is full; what was learnt is kept in {run.checkpoints.name}: make room and say the "
+            "same again to write the model"
+        ) from error
+
+
 def close_run(run: Run, result: object) -> None:
     """Record what came of it, and remove the checkpoints."""
     record = json.loads((run.folder / FILE).read_text(encoding="utf-8"))

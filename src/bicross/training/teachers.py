@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -15,6 +15,8 @@ from bicross.encoders.loading import find_model
 from bicross.errors import UsageError
 from bicross.training.groups import Group
 
+Scores = npt.NDArray[np.float64]
+
 #: Standard deviation that scores are brought to: about that of a cross-encoder's logits over what a search finds.
 SPREAD = 3.0
 
@@ -22,10 +24,7 @@ SPREAD = 3.0
 def scored_by(
     teachers: Sequence[str], groups: Sequence[Group], *, device: str = "cpu", max_tokens: int | None = None
 ) -> list[Group]:
-    """The groups with the mean of what the teachers say of each document, in units that suit a logit.
-
-    Cosines and logits are brought to one scale before they are joined: each teacher's scores are taken from the mean of
-    their query, and divided by their standard deviation over all.
+    """The groups with the mean of what the teachers say of each document, in units that suit a logit; see ``joined``.
 
     Args:
         teachers: Names or folders, of bi-encoders or of cross-encoders.
@@ -37,46 +36,56 @@ def scored_by(
         UsageError: A teacher says the same of all.
         ModelNotFoundError, ModelError: See ``find_model``.
     """
+    said = joined([scores_of(name, groups, device=device, max_tokens=max_tokens) for name in teachers], groups)
+    return [
+        replace(group, scores=tuple(float(value) for value in part))
+        for group, part in zip(groups, _by_query(said, groups), strict=True)
+    ]
+
+
+def joined(said: Sequence[Scores], groups: Sequence[Group]) -> Scores:
+    """The mean of what several say of all documents, one group after the other.
+
+    Cosines and logits are brought to one scale first: each one's scores are taken from their mean over a query, and
+    divided by their standard deviation over all.
+
+    Returns:
+        float64, with mean 0 in each group and a standard deviation of about ``SPREAD``.
+
+    Raises:
+        UsageError: Somebody says the same of all documents of a query, for all queries.
+    """
     together = np.zeros(sum(len(group.documents) for group in groups))
-    for teacher in teachers:
-        scores = _scorer(teacher, device, max_tokens)(groups)
-        edges = np.cumsum([len(group.documents) for group in groups])[:-1]
-        centred = np.concatenate([part - part.mean() for part in np.split(scores, edges)])
+    for scores in said:
+        centred = np.concatenate([part - part.mean() for part in _by_query(scores, groups)])
         if not (spread := float(centred.std())) > 0:
-            raise UsageError(f"the teacher {teacher} gives all documents of a query the same score")
-        together += SPREAD * centred / spread / len(teachers)
-    taught, start = [], 0
-    for group in groups:
-        end = start + len(group.documents)
-        taught.append(replace(group, scores=tuple(float(v) for v in together[start:end])))
-        start = end
-    return taught
+            raise UsageError("a teacher gives all documents of a query the same score; nothing can be learnt from it")
+        together += SPREAD * centred / spread / len(said)
+    return together
 
 
-def _scorer(teacher: str, device: str, max_tokens: int | None) -> Callable[[Sequence[Group]], npt.NDArray[np.float64]]:
-    """A function that gives every document of every group a score, in their order."""
-    folder: Path = find_model(teacher)
+def _by_query(scores: Scores, groups: Sequence[Group]) -> list[Scores]:
+    return np.split(scores, np.cumsum([len(group.documents) for group in groups])[:-1])
+
+
+def scores_of(
+    teacher: str | Path, groups: Sequence[Group], *, device: str = "cpu", max_tokens: int | None = None
+) -> Scores:
+    """What one model, of either kind, says of every document of every group, float64, one after the other.
+
+    Raises:
+        ModelNotFoundError, ModelError: See ``find_model``.
+    """
+    folder = find_model(teacher)
     kinds = read_config(folder).get("architectures") or [""]
     if kinds[0].endswith("ForSequenceClassification"):
-        cross_encoder = CrossEncoder(folder, device=device, max_tokens=max_tokens)
-
-        def by_pairs(groups: Sequence[Group]) -> npt.NDArray[np.float64]:
-            return cross_encoder.predict([(g.query, d) for g in groups for d in g.documents]).astype(np.float64)
-
-        return by_pairs
-    bi_encoder = BiEncoder(folder, device=device, max_tokens=max_tokens)
-
-    def by_vectors(groups: Sequence[Group]) -> npt.NDArray[np.float64]:
-        queries = list(dict.fromkeys(group.query for group in groups))
-        documents = list(dict.fromkeys(document for group in groups for document in group.documents))
-        places = {text: place for place, text in enumerate(documents)}
-        of_queries = dict(zip(queries, bi_encoder.encode_query(queries), strict=True))
-        of_documents = bi_encoder.encode_document(documents)
-        return np.concatenate(
-            [
-                of_documents[[places[document] for document in group.documents]] @ of_queries[group.query]
-                for group in groups
-            ]
-        ).astype(np.float64)
-
-    return by_vectors
+        pairs = [(group.query, document) for group in groups for document in group.documents]
+        return CrossEncoder(folder, device=device, max_tokens=max_tokens).predict(pairs).astype(np.float64)
+    model = BiEncoder(folder, device=device, max_tokens=max_tokens)
+    queries = list(dict.fromkeys(group.query for group in groups))
+    documents = list(dict.fromkeys(document for group in groups for document in group.documents))
+    of_queries = dict(zip(queries, model.encode_query(queries), strict=True))
+    of_documents = dict(zip(documents, model.encode_document(documents), strict=True))
+    return np.concatenate(
+        [np.stack([of_documents[d] for d in group.documents]) @ of_queries[group.query] for group in groups]
+    ).astype(np.float64)

@@ -3,7 +3,7 @@
 A *group* is one query with a handful of documents. Every document of a group carries three numbers:
 
 * ``teacher`` - the log-odds (in nats, up to a constant per query) that a stronger scorer gives it. The scorer is a
-  weighted sum of the similarity of a larger bi-encoder, the similarity of the retriever itself and BM25; its three
+  weighted sum of the similarity of one or more larger bi-encoders, the similarity of the retriever itself and BM25; its
   weights are a conditional logit fitted on the judged *training* queries, so the unit is natural.
 * ``offset`` - what the retriever alone says, in the same unit. Training adds it to the logit as a constant, so the
   model learns the correction and not all of relevance anew.
@@ -11,7 +11,8 @@ A *group* is one query with a handful of documents. Every document of a group ca
 
 Queries that are kept out of training (for fitting the fusion weights) are listed in ``held_out.json``.
 
-Run: ``python -m bicross.training.recipes.prepare_reranker --data DATA --retriever DIR --teacher DIR --out WORK``
+Run: ``python -m bicross.training.recipes.prepare_reranker --data DATA --retriever DIR --teacher DIR --out WORK``; the
+option ``--teacher`` may be repeated.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ import pickle
 import random
 import re
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -32,10 +34,12 @@ import bm25s
 import numpy as np
 import Stemmer
 import torch
-from sentence_transformers import SentenceTransformer
+
+from bicross.encoders import BiEncoder
 
 SEED = 20261123
 GROUP_SIZE = 8
+TEACHER_TOKENS = 112
 #: Judged collections and the groups made of each of their queries.
 HUMAN_JUDGED = {"scifact": 4, "nfcorpus": 1, "wikiqa-tok": 1}
 HELD_OUT = {"scifact": 100, "nfcorpus": 200}
@@ -121,7 +125,7 @@ def collections(data: Path, rng: random.Random) -> tuple[list[Collection], dict[
         Collection(
             "web",
             {r["_id"]: joined(r) for r in rng.sample(web, 12000)},
-            dict(rng.sample(questions, 1000)),
+            dict(rng.sample(questions, 2500)),
             judged=False,
         )
     )
@@ -141,28 +145,40 @@ def collections(data: Path, rng: random.Random) -> tuple[list[Collection], dict[
 class CachedEncoder:
     """Embeds every text once, also over several runs: the forward passes are the dearest part of the preparation."""
 
-    def __init__(self, model_dir: str, max_tokens: int, store: Path) -> None:
-        self.model = SentenceTransformer(model_dir, model_kwargs={"dtype": torch.bfloat16})
-        self.model.max_seq_length = max_tokens
+    #: Texts that are embedded before they are stored.
+    PORTION = 2000
+
+    def __init__(self, model: str, max_tokens: int, store: Path) -> None:
+        self.model = BiEncoder(model, max_tokens=max_tokens)
         self.store = store
-        self.cache: dict[str, np.ndarray] = {}
+        self.cache: dict[tuple[str, str], np.ndarray] = {}
         if store.exists():
             with store.open("rb") as stream:
                 self.cache = pickle.load(stream)  # our own file of an earlier run
 
-    def __call__(self, texts: list[str]) -> np.ndarray:
-        missing = sorted({t for t in texts if t not in self.cache}, key=len, reverse=True)
-        if missing:
+    def queries(self, texts: list[str]) -> np.ndarray:
+        return self._embedded("query", texts, self.model.encode_query)
+
+    def documents(self, texts: list[str]) -> np.ndarray:
+        return self._embedded("document", texts, self.model.encode_document)
+
+    def has(self, document: str) -> bool:
+        return ("document", document) in self.cache
+
+    def _embedded(self, kind: str, texts: list[str], encode: Callable[[list[str]], np.ndarray]) -> np.ndarray:
+        missing = sorted({t for t in texts if (kind, t) not in self.cache}, key=len, reverse=True)
+        for start in range(0, len(missing), self.PORTION):
+            portion = missing[start : start + self.PORTION]
             started = time.perf_counter()
-            vectors = self.model.encode(missing, batch_size=32, normalize_embeddings=True, convert_to_tensor=True)
-            rate = len(missing) / (time.perf_counter() - started)
-            print(f"    {len(missing)} texts, {rate:.1f}/s", flush=True)
-            for text, vector in zip(missing, vectors.float().cpu().numpy(), strict=True):
-                self.cache[text] = vector
-            if len(missing) > 1000:
-                with self.store.open("wb") as stream:
+            for text, vector in zip(portion, encode(portion), strict=True):
+                self.cache[kind, text] = vector.astype(np.float16)
+            print(f"    {len(portion)} texts, {len(portion) / (time.perf_counter() - started):.1f}/s", flush=True)
+            if len(portion) > 500:
+                new = self.store.with_suffix(".new")
+                with new.open("wb") as stream:
                     pickle.dump(self.cache, stream)
-        return np.stack([self.cache[t] for t in texts])
+                new.replace(self.store)
+        return np.stack([self.cache[kind, t] for t in texts]).astype(np.float32)
 
 
 def bm25_matrix(documents: list[str], queries: list[str]) -> np.ndarray:
@@ -191,7 +207,7 @@ def choose(rng: random.Random, order: list[int], positives: list[int], judged: b
 
 
 def groups_of(
-    source: Collection, retriever: CachedEncoder, teacher: CachedEncoder, rng: random.Random
+    source: Collection, retriever: CachedEncoder, teachers: dict[str, CachedEncoder], rng: random.Random
 ) -> tuple[list[Group], list[Group]]:
     """Groups to train on, and for judged collections the retriever's whole top 50, to fit the teacher's weights.
 
@@ -201,7 +217,7 @@ def groups_of(
     ids, texts = list(source.documents), list(source.documents.values())
     place = {document_id: i for i, document_id in enumerate(ids)}
     query_ids, query_texts = list(source.queries), list(source.queries.values())
-    similarity = retriever(query_texts) @ retriever(texts).T
+    similarity = retriever.queries(query_texts) @ retriever.documents(texts).T
     lexical = bm25_matrix(texts, query_texts)
     groups: list[Group] = []
     for row, (query_id, query) in enumerate(zip(query_ids, query_texts, strict=True)):
@@ -224,25 +240,33 @@ def groups_of(
                     "label": [grades.get(i, 0) if source.judged else -1 for i in chosen],
                 }
             )
-    print(f"  {source.name}: {len(groups)} groups; teacher reads", flush=True)
-    teacher([g["query"] for g in groups])
-    teacher([d for g in groups for d in g["documents"]])
-    for group in groups:
-        group["large"] = (teacher(group["documents"]) @ teacher([group["query"]])[0]).tolist()
+    print(f"  {source.name}: {len(groups)} groups", flush=True)
+    for name, teacher in teachers.items():
+        print(f"   {name} reads", flush=True)
+        teacher.queries([g["query"] for g in groups])
+        teacher.documents([d for g in groups for d in g["documents"]])
+        for group in groups:
+            group[name] = (teacher.documents(group["documents"]) @ teacher.queries([group["query"]])[0]).tolist()
     pools: list[Group] = []
     if source.name in HUMAN_JUDGED:
         for row, (query_id, query) in enumerate(zip(query_ids, query_texts, strict=True)):
-            # documents that the teacher did not read for any group are left out, at random
-            pool = [i for i in np.argsort(-similarity[row])[:50].tolist() if texts[i] in teacher.cache]
+            # documents that the teachers did not read for any group are left out, at random
+            top = np.argsort(-similarity[row])[:50].tolist()
+            pool = [i for i in top if all(teacher.has(texts[i]) for teacher in teachers.values())]
             best = max(float(lexical[row].max()), 1e-6)
             judged = source.qrels.get(query_id, {})
+            if not pool:
+                continue
             pools.append(
                 {
                     "source": source.name,
-                    "large": (teacher([texts[i] for i in pool]) @ teacher([query])[0]).tolist(),
                     "dense": [float(similarity[row, i]) for i in pool],
                     "bm25": [float(lexical[row, i]) / best for i in pool],
                     "label": [judged.get(ids[i], 0) for i in pool],
+                    **{
+                        name: (teacher.documents([texts[i] for i in pool]) @ teacher.queries([query])[0]).tolist()
+                        for name, teacher in teachers.items()
+                    },
                 }
             )
     return groups, pools
@@ -280,7 +304,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, required=True, help="folder with beir/, train/ and corpora/")
     parser.add_argument("--retriever", required=True, help="model folder of the bi-encoder that retrieves")
-    parser.add_argument("--teacher", required=True, help="model folder of the larger bi-encoder")
+    parser.add_argument("--teacher", action="append", required=True, help="folder of a larger bi-encoder; repeat it")
     parser.add_argument("--out", type=Path, required=True)
     args = parser.parse_args()
     args.out.mkdir(parents=True, exist_ok=True)
@@ -288,13 +312,16 @@ def main() -> None:
     sources, held_out = collections(args.data, rng)
     (args.out / "held_out.json").write_text(json.dumps(held_out, indent=1))
     retriever = CachedEncoder(args.retriever, 160, args.out / "retriever.pickle")
-    teacher = CachedEncoder(args.teacher, 128, args.out / "teacher.pickle")
+    teachers = {
+        f"teacher-{number}": CachedEncoder(folder, TEACHER_TOKENS, args.out / f"teacher-{number}.pickle")
+        for number, folder in enumerate(args.teacher, 1)
+    }
     groups, pools = [], []
     for source in sources:
-        for_training, for_weights = groups_of(source, retriever, teacher, rng)
+        for_training, for_weights = groups_of(source, retriever, teachers, rng)
         groups += for_training
         pools += for_weights
-    features = ["large", "dense", "bm25"]
+    features = [*teachers, "dense", "bm25"]
     teacher_weights = fit_conditional_logit(pools, features)
     (offset_weight,) = fit_conditional_logit(pools, ["dense"])
     for group in groups:
