@@ -5,19 +5,21 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 from typer.testing import CliRunner
 
 import bicross
-from bicross import Document
+from bicross import CrossEncoder, Document
 from bicross.cli.app import app
 from bicross.encoders.loading import DEFAULT_CROSS_ENCODER
 from bicross.errors import UsageError
 from bicross.opening import default_cross_encoder
 from bicross.search.two_stages import read_two_stages
+from bicross.training import adapting
 from bicross.training.adapting import adapt
-from bicross.training.cross_encoder import CrossEncoderTraining
 from bicross.training.pseudo import pseudo_queries
+from bicross.training.teachers import joined
 
 PASSAGE = (
     "The pump of the north station moves forty litres of cold water each minute. It was built in spring and has run "
@@ -44,7 +46,7 @@ def test_what_documents_suggest(tmp_path: Path) -> None:
             [
                 Document("titled", PASSAGE, "Cooling at the north station"),
                 Document("repeated", f"Cooling at the south station. {PASSAGE}", "Cooling at the south station"),
-                Document("bare", PASSAGE),
+                Document("bare", PASSAGE.replace("north", "west")),
                 Document("headed", f"# How the seal is renewed\n\n{PASSAGE}"),
                 Document("short", "Too short to ask about."),
             ]
@@ -56,7 +58,7 @@ def test_what_documents_suggest(tmp_path: Path) -> None:
     for query in asked.values():
         assert query.text not in query.answer
         assert len(query.answer.split()) >= 15
-    assert asked["bare"].text.startswith("The pump of the north station")
+    assert asked["bare"].text.startswith("The pump of the west station")
     assert asked["bare"].answer.startswith("It was built in spring")
 
 
@@ -93,14 +95,9 @@ def test_searches_use_what_was_adapted_until_it_is_taken_out(manual: Path) -> No
 
 
 def test_the_units_of_the_pupil_are_kept(manual: Path) -> None:
-    """A pupil that learns from itself and the bi-encoder says about what it said before, so old numbers hold."""
-    from bicross import CrossEncoder
-    from bicross.training import adapting
-
+    """Its own word alone would leave it as it is, so the numbers that were fitted for it still hold."""
     with bicross.open(manual) as index:
         groups = adapting._groups(index, pseudo_queries(index, 60, seed=1), seed=1)
         own = CrossEncoder().predict([(g.query, d) for g in groups for d in g.documents]).astype(float)
-        taught = adapting._in_its_own_units(groups, own, 7 * own, label_bonus=0.0)
-    said = [score for group in taught for score in group.scores or ()]
-    assert abs(sum(said) / len(said) - own.mean()) < 0.05
-    assert CrossEncoderTraining().base == DEFAULT_CROSS_ENCODER
+        taught = adapting._in_its_own_units(groups, own, joined([own], groups), label_bonus=0.0)
+    np.testing.assert_allclose([score for group in taught for score in group.scores or ()], own, atol=1e-6)

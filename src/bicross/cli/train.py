@@ -45,8 +45,8 @@ def bi_encoder(
     matryoshka: Annotated[
         list[int] | None, typer.Option("--matryoshka", help="Be good at so many numbers too; may be repeated.")
     ] = None,
-    patience: Annotated[int, typer.Option("--patience", help="Stop after so many measures without a gain.")] = 3,
-    every: Annotated[int, typer.Option("--every", help="Steps between measures; 0: a tenth of all.")] = 0,
+    patience: Annotated[int, typer.Option("--patience", help="Stop after so many measures without a gain.")] = 2,
+    every: Annotated[int, typer.Option("--every", help="Steps between measures; 0: a fifth of all.")] = 0,
     drop_overlap: DropOverlap = False,
     precision: Precision = "auto",
     seed: Annotated[int, typer.Option("--seed", help="Of the order of the examples.")] = 1,
@@ -121,8 +121,8 @@ def cross_encoder(
     group: Annotated[int, typer.Option("--group", help="Documents of a query compared at once, at most.")] = 8,
     learning_rate: Annotated[float, typer.Option("--learning-rate", help="At its highest.")] = 3e-5,
     max_tokens: Annotated[int, typer.Option("--max-tokens", help="Cut pairs at so many.")] = 256,
-    patience: Annotated[int, typer.Option("--patience", help="Stop after so many measures without a gain.")] = 3,
-    every: Annotated[int, typer.Option("--every", help="Steps between measures; 0: a tenth of all.")] = 0,
+    patience: Annotated[int, typer.Option("--patience", help="Stop after so many measures without a gain.")] = 2,
+    every: Annotated[int, typer.Option("--every", help="Steps between measures; 0: a fifth of all.")] = 0,
     drop_overlap: DropOverlap = False,
     precision: Precision = "auto",
     seed: Annotated[int, typer.Option("--seed", help="Of the order of the pairs.")] = 1,

@@ -93,12 +93,12 @@ def adapt(
     groups = _groups(index, asked, settings.seed)
     base = find_model(settings.base)
     pupil = CrossEncoder(base, device=device, max_tokens=settings.max_tokens)
-    say(f"{sum(len(group.documents) for group in groups):,} pairs are read by {2 + len(teachers)} models")
+    say(f"{sum(len(group.documents) for group in groups):,} pairs: {settings.base} reads them")
     own = pupil.predict([(g.query, d) for g in groups for d in g.documents]).astype(np.float64)
-    others = [
-        scores_of(teacher, groups, device=device, max_tokens=settings.max_tokens)
-        for teacher in (index.embedder.name, *teachers)
-    ]
+    others = []
+    for teacher in (index.embedder.name, *teachers):
+        say(f"{teacher} reads them")
+        others.append(scores_of(teacher, groups, device=device, max_tokens=settings.max_tokens))
     taught = _in_its_own_units(groups, own, joined([own, *others], groups), label_bonus)
     train, held_out = split_groups(taught, HELD_OUT, MOST_HELD_OUT, settings.seed)
     unfinished, finished = index.path / UNFINISHED, index.path / ADAPTED

@@ -61,7 +61,7 @@ class BiEncoderTraining:
         scale: Of the cosine in the softmax: 1 / temperature.
         dimensions: Matryoshka (Kusupati et al. 2022): embeddings are to be good when cut to these lengths too.
         patience: Stop after so many measures in a row that are not better.
-        every: Steps from one measure, and checkpoint, to the next; 0: a tenth of all steps.
+        every: Steps from one measure, and checkpoint, to the next; 0: a fifth of all steps.
         precision: ``auto`` (bf16 where the machine computes in it), ``f32`` or ``bf16``.
         seed: Of the order of the examples and of dropout.
     """
@@ -75,7 +75,7 @@ class BiEncoderTraining:
     one_way: bool = False
     scale: float = 20.0
     dimensions: tuple[int, ...] = ()
-    patience: int = 3
+    patience: int = 2
     every: int = 0
     precision: str = "auto"
     seed: int = 1

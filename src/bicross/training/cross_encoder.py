@@ -64,7 +64,7 @@ class CrossEncoderTraining:
         learning_rate: At its highest; it rises over the first tenth of the steps and falls to 0.
         max_tokens: Of a pair; what is longer is cut.
         patience: Stop after so many measures in a row that are not better.
-        every: Steps from one measure, and checkpoint, to the next; 0: a tenth of all steps.
+        every: Steps from one measure, and checkpoint, to the next; 0: a fifth of all steps.
         precision: ``auto`` (bf16 where the machine computes in it), ``f32`` or ``bf16``.
         seed: Of the order of the pairs, of a new head and of dropout.
     """
@@ -77,7 +77,7 @@ class CrossEncoderTraining:
     group: int = 8
     learning_rate: float = 3e-5
     max_tokens: int = 256
-    patience: int = 3
+    patience: int = 2
     every: int = 0
     precision: str = "auto"
     seed: int = 1

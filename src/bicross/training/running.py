@@ -32,7 +32,7 @@ CHECKPOINTS = "checkpoints"
 NDCG = "ndcg@10"
 
 #: How often it is taken, if nothing else is said.
-MEASURED_TIMES = 10
+MEASURED_TIMES = 5
 
 
 class Settings(Protocol):
