@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from bicross.evaluation import Evaluation, evaluate
     from bicross.index import LocalIndex, check, export, refresh
     from bicross.machine import Plan, plan
-    from bicross.opening import create, import_export, open
+    from bicross.opening import create, default_cross_encoder, import_export, open
     from bicross.pairs import PairReport, TextPair, find_pairs
     from bicross.planning import PairPlan, plan_pairs
     from bicross.search import Comparison, Hit, Searcher, SearchResult, compare
@@ -43,6 +43,7 @@ _HOME = {
     "compact": "encoders",
     "compare": "search",
     "create": "opening",
+    "default_cross_encoder": "opening",
     "evaluate": "evaluation",
     "export": "index",
     "find_pairs": "pairs",
@@ -78,6 +79,7 @@ __all__ = [
     "compact",
     "compare",
     "create",
+    "default_cross_encoder",
     "evaluate",
     "export",
     "find_pairs",

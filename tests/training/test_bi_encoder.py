@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import random
 import resource
 import signal
 import subprocess
@@ -14,6 +15,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from datasets import Dataset
 from hypothesis import given
 from hypothesis import strategies as st
 from safetensors.numpy import load_file
@@ -22,7 +24,7 @@ from sentence_transformers import SentenceTransformer
 from bicross import BiEncoder
 from bicross.errors import StorageError, TrainingError, UsageError
 from bicross.training import bi_encoder
-from bicross.training.batches import batches_apart
+from bicross.training.batches import Apart, batches_apart
 from bicross.training.bi_encoder import BiEncoderTraining, train_bi_encoder
 from bicross.training.dev import hold_out, read_dev
 from bicross.training.examples import Example
@@ -127,6 +129,21 @@ def test_it_stops_early_when_nothing_gets_better(translated: list[Example], tiny
     assert trained.steps == 3
 
 
+def test_a_run_that_had_enough_has_enough_when_it_goes_on(
+    translated: list[Example], tiny: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It was killed between the last step and the end: what was counted before is not forgotten."""
+    train, dev = hold_out(translated, seed=1)
+    still = replace(QUICK, base=tiny, learning_rate=1e-12, every=1, patience=2)
+    with monkeypatch.context() as patched:
+        patched.setattr(bi_encoder, "write_card", lambda *args: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            train_bi_encoder(train, dev, tmp_path / "out", still)
+    trained = train_bi_encoder(train, dev, tmp_path / "out", still)
+    assert trained.steps <= 4
+    assert trained.step == 1
+
+
 @pytest.mark.parametrize("negatives", [0, 1])
 def test_a_batch_that_is_not_held_at_once_gives_the_same(
     translated: list[Example], tiny: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, negatives: int
@@ -156,6 +173,13 @@ def test_cut_embeddings_are_good_too(translated: list[Example], tiny: str, tmp_p
 
 def test_what_cannot_be(translated: list[Example], tiny: str, tmp_path: Path) -> None:
     train, dev = hold_out(translated, seed=1)
+    with pytest.raises(UsageError, match="not in 'int8'"):
+        train_bi_encoder(train, dev, tmp_path / "out", replace(QUICK, base=tiny, precision="int8"))
+    for device in ("cuda", "cuda:1", "tpu"):
+        if device != "cuda" or not torch.cuda.is_available():
+            with pytest.raises(UsageError, match=f"device '{device}'"):
+                train_bi_encoder(train, dev, tmp_path / "out", replace(QUICK, base=tiny), device=device)
+    assert not (tmp_path / "out").exists()
     with pytest.raises(
         UsageError, match="81 examples with 81 different queries and 81 different answers are fewer than a batch"
     ):
@@ -204,6 +228,9 @@ def test_a_dev_split_of_a_folder(tmp_path: Path) -> None:
     st.integers(0, 3),
 )
 def test_no_batch_has_an_answer_that_is_wrong_there(rows: list[list[str]], size: int, seed: int) -> None:
+    answers: dict[str, set[str]] = {}
+    for query, positive, *_ in rows:
+        answers.setdefault(query, set()).add(positive)
     batches = batches_apart(rows, size, seed)
     chosen = [row for batch in batches for row in batch]
     assert len(set(chosen)) == len(chosen)
@@ -211,8 +238,22 @@ def test_no_batch_has_an_answer_that_is_wrong_there(rows: list[list[str]], size:
         assert len(batch) == size
         assert len({rows[row][0] for row in batch}) == size
         for row in batch:
-            others = [text for other in batch if other != row for text in rows[other][1:]]
-            assert rows[row][1] not in others
+            others = {text for other in batch if other != row for text in rows[other][1:]}
+            assert answers[rows[row][0]].isdisjoint(others)
+
+
+def test_every_epoch_has_as_many_batches() -> None:
+    """The trainer reckons with the first one; here other orders give fewer."""
+    rng = random.Random(2)
+    rows = {(f"q{rng.randrange(30)}", f"p{min(rng.randrange(40), rng.randrange(40))}") for _ in range(120)}
+    columns = {name: [row[i] for row in sorted(rows)] for i, name in enumerate(("query", "positive"))}
+    sampler = Apart(Dataset.from_dict(columns), 8, True)
+    counts = set()
+    for epoch in range(12):
+        sampler.set_epoch(epoch)
+        counts.add(len(list(sampler)))
+        assert len(sampler) == counts.copy().pop()
+    assert len(counts) == 1
 
 
 @given(st.lists(st.integers(1, 300), min_size=1, max_size=80), st.integers(1, 1000))

@@ -16,14 +16,14 @@ from bicross import CrossEncoder
 from bicross.cli.app import app
 from bicross.encoders.calibration import Platt
 from bicross.errors import DocumentError, TrainingError, UsageError
-from bicross.training.cross_encoder import CrossEncoderTraining, chosen_loss, order_quality, train_cross_encoder
+from bicross.training.cross_encoder import CrossEncoderTraining, chosen_loss, learn, order_quality, train_cross_encoder
 from bicross.training.examples import Example
 from bicross.training.groups import Group, groups_apart, in_pieces, read_groups, split_groups
 from bicross.training.losses import LABEL_BONUS, LOSSES, wanted
 from bicross.training.teachers import SPREAD, scored_by
 
 QUICK = CrossEncoderTraining(
-    epochs=25, batch=32, group=8, learning_rate=5e-3, max_tokens=24, patience=99, precision="f32"
+    epochs=12, batch=32, group=8, learning_rate=5e-3, max_tokens=24, patience=99, precision="f32"
 )
 
 
@@ -48,7 +48,7 @@ def tiny(make_bert) -> str:
 def _as_labelled(groups: list[Group], loss: str) -> list[Group]:
     if loss == "binary":
         return [replace(g, labels=tuple(float(label > 0) for label in g.labels or ())) for g in groups]
-    if loss == "margin-mse":
+    if loss in ("margin-mse", "mse"):
         return [replace(g, scores=tuple(2 * label for label in g.labels or ()), labels=None) for g in groups]
     return groups
 
@@ -63,7 +63,7 @@ def test_it_learns_by_each_loss_and_opens_everywhere(judged: list[Group], tiny: 
     ours = CrossEncoder(tmp_path / "out", precision="f32").predict(pairs)
     theirs = TorchCrossEncoder(str(tmp_path / "out"), device="cpu").predict(pairs, activation_fn=lambda x: x)
     np.testing.assert_allclose(ours, theirs, atol=1e-3)
-    assert trained.calibrated is (loss != "margin-mse")
+    assert trained.calibrated is (loss not in ("margin-mse", "mse"))
     assert (CrossEncoder(tmp_path / "out").calibration != Platt()) is trained.calibrated
     card = (tmp_path / "out" / "README.md").read_text()
     assert f"{trained.after:.4f} after" in card and "apple" not in card
@@ -176,6 +176,22 @@ def test_a_folder_with_grades(tmp_path: Path) -> None:
     assert read_groups(tmp_path) == [Group("first", ("T\none", "two"), (2, 0))]
 
 
+def test_a_teacher_needs_no_labels(tmp_path: Path) -> None:
+    file = tmp_path / "a.jsonl"
+    file.write_text('{"query": "q", "document": "d"}\n{"query": "q", "document": "e"}\n')
+    with pytest.raises(DocumentError, match="neither a label nor a score"):
+        read_groups(file)
+    assert read_groups(file, taught=True) == [Group("q", ("d", "e"))]
+    file.write_text('{"query": "q", "document": "d", "label": 1}\n')
+    assert read_groups(file, taught=True) == [Group("q", ("d",), (1.0,))]
+
+
+def test_spelling_does_not_carry_a_query_over() -> None:
+    groups = [Group(q, ("a", "b"), (1, 0)) for q in ("What is it?", "what  is it?", "Who?", "Where?")]
+    train, dev = split_groups(groups, 0.5, 10, seed=1)
+    assert not {" ".join(g.query.lower().split()) for g in train} & {" ".join(g.query.lower().split()) for g in dev}
+
+
 def test_which_loss_fits() -> None:
     binary, graded = Group("q", ("a", "b"), (1, 0)), Group("q", ("a", "b"), (3, 0))
     taught = Group("q", ("a", "b"), None, (0.3, 0.1))
@@ -204,3 +220,15 @@ def test_what_cannot_be(judged: list[Group], tiny: str, tmp_path: Path) -> None:
     assert len(groups_apart(judged, dev, "dev", allowed=True)) == len(train)
     with pytest.raises(TrainingError, match="no number any more at step"):
         train_cross_encoder(train, dev, tmp_path / "nan", replace(QUICK, base=tiny, learning_rate=1e30, every=1))
+
+
+def test_a_folder_of_our_own_is_begun_anew(judged: list[Group], tiny: str, tmp_path: Path) -> None:
+    """What adapting an index left there with other settings, or finished and could not move, is in nobody's way."""
+    train, dev = split_groups(judged, 0.1, 100, seed=1)
+    settings = replace(QUICK, base=tiny, epochs=1)
+    train_cross_encoder(train, dev, tmp_path / "out", settings)
+    with pytest.raises(UsageError, match="trained to the end"):
+        train_cross_encoder(train, dev, tmp_path / "out", settings)
+    changed = replace(settings, batch=16)
+    _, again = learn(train[1:], dev, tmp_path / "out", changed, device="cpu", say=lambda line: None, ours=True)
+    assert again.pairs == 80 * 8

@@ -96,3 +96,16 @@ def test_every_example_gets_as_many_negatives(negatives: list[list[str]], most: 
     for before, after in zip(given_, filled, strict=True):
         assert (before.query, before.positive) == (after.query, after.positive)
         assert not before.negatives or set(after.negatives) <= set(before.negatives)
+
+
+def test_what_answers_a_query_elsewhere_is_no_negative_of_it() -> None:
+    filled = same_negatives(
+        [Example("a", "1", ("2", "x")), Example("b", "2"), Example("a", "3", ("1",)), Example("c", "x", ("2",))], 2
+    )
+    assert filled == [
+        Example("a", "1", ("2", "x")),
+        Example("b", "2", ("x", "x")),
+        Example("a", "3", ("2", "2")),
+        Example("c", "x", ("2", "2")),
+    ]
+    assert same_negatives([Example("a", "1", ("2",)), Example("b", "2")], 1) == [Example("a", "1", ("2",))]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
@@ -36,19 +35,19 @@ def adapt(
     from bicross.encoders.loading import DEFAULT_CROSS_ENCODER
     from bicross.errors import UsageError
     from bicross.index import read_manifest
-    from bicross.opening import ADAPTED, open
+    from bicross.opening import open
+
+    check_extra()
+    from bicross.training.adapting import adapt as adapted
+    from bicross.training.adapting import undo as undone
+    from bicross.training.cross_encoder import CrossEncoderTraining
 
     if undo:
         read_manifest(index)  # it is an index
-        if not (index / ADAPTED).is_dir():
+        if not undone(index):
             raise UsageError(f"{index}: no cross-encoder was adapted to it")
-        shutil.rmtree(index / ADAPTED)
         typer.echo(f"{index}: the adapted cross-encoder is gone; searches use {DEFAULT_CROSS_ENCODER} again")
         return
-    check_extra()
-    from bicross.training.adapting import adapt as adapted
-    from bicross.training.cross_encoder import CrossEncoderTraining
-
     settings = CrossEncoderTraining(
         base=base or DEFAULT_CROSS_ENCODER,
         layers=layers,
@@ -64,8 +63,11 @@ def adapt(
         typer.echo(json.dumps(asdict(done)))
         return
     trained = done.training
-    typer.echo(f"{done.folder}: learnt from {trained.pairs:,} pairs of {done.queries:,} queries of the documents' own")
+    typer.echo(f"learnt from {trained.pairs:,} pairs of {done.queries:,} queries of the documents' own")
     typer.echo(f"nDCG@10 on queries held out of these: {trained.before:.4f} before, {trained.after:.4f} after")
-    typer.echo("searches of this index use it from now on; bicross adapt --undo takes it out")
+    if done.folder:
+        typer.echo(f"{done.folder}: searches of the index use it from now on; bicross adapt --undo takes it out")
+    else:
+        typer.echo(f"That is no gain: it was not kept, and {index} is as it was.")
     if not teacher:
         typer.echo("no stronger teacher was named with --teacher: it learnt from itself and the bi-encoder")

@@ -135,6 +135,7 @@ def cross_encoder(
     from bicross.training.cross_encoder import CrossEncoderTraining, train_cross_encoder
     from bicross.training.dev import HELD_OUT, MOST_QUERIES
     from bicross.training.groups import groups_apart, read_groups, split_groups
+    from bicross.training.running import check_folder, check_machine
     from bicross.training.teachers import scored_by
 
     settings = CrossEncoderTraining(
@@ -152,11 +153,13 @@ def cross_encoder(
         seed=seed,
     )
     settings.check()
-    read = read_groups(pairs, split)
+    check_machine(settings, device)
+    check_folder(into)
+    read = read_groups(pairs, split, taught=bool(teacher))
     if dev is None:
         learnt, measured = split_groups(read, HELD_OUT, MOST_QUERIES, seed)
     else:
-        measured = read_groups(dev, dev_split)[:MOST_QUERIES]
+        measured = read_groups(dev, dev_split, taught=bool(teacher))[:MOST_QUERIES]
         learnt = groups_apart(read, measured, str(dev), allowed=drop_overlap)
         if len(learnt) < len(read):
             say(f"{len(read) - len(learnt)} queries left out: {dev} asks them too")

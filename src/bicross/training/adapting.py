@@ -11,23 +11,31 @@ import random
 import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 import numpy as np
 
-from bicross.encoders import CrossEncoder
+from bicross.calibrating.storing import store
 from bicross.encoders.calibration import FILE as FITTED
-from bicross.encoders.loading import find_model
+from bicross.encoders.loading import find_model, weights_sha256
 from bicross.errors import UsageError
 from bicross.index import LocalIndex
+from bicross.index.fitted import FILE as OF_INDEX
 from bicross.opening import ADAPTED
-from bicross.training.cross_encoder import CrossEncoderTraining, TrainedCrossEncoder, train_cross_encoder
+from bicross.search.two_stages import read_two_stages
+from bicross.training.card import write_card
+from bicross.training.cross_encoder import CrossEncoderTraining, TrainedCrossEncoder, learn
 from bicross.training.dev import HELD_OUT
 from bicross.training.groups import Group, split_groups
 from bicross.training.pseudo import PseudoQuery, pseudo_queries
+from bicross.training.running import check_machine, close_run
 from bicross.training.teachers import joined, scores_of
 
 #: Where the model is while it learns, in the folder of the index.
 UNFINISHED = "adapting"
+
+#: Where the one before it is, while the new one takes its place.
+BEFORE = f"{ADAPTED}.before"
 
 #: Fewer teach nothing that would hold for others.
 FEWEST_QUERIES = 50
@@ -45,7 +53,7 @@ class Adapted:
     """What came of it.
 
     Attributes:
-        folder: Of the adapted cross-encoder, in the folder of the index.
+        folder: Of the adapted cross-encoder, in the folder of the index; empty where it was no gain and was not kept.
         queries: Pseudo queries learnt from.
         training: What the training of the cross-encoder came to; measured on pseudo queries that were held out.
     """
@@ -67,7 +75,8 @@ def adapt(
 ) -> Adapted:
     """Teach a cross-encoder the corpus of an index, and keep it there: searches of the index then use it.
 
-    A run that was stopped goes on from its last checkpoint when the same is called again.
+    A run that was stopped goes on from its last checkpoint when the same is called again; with other documents or
+    settings it begins anew. What is no gain on held-out pseudo queries is not kept.
 
     Args:
         index: Open.
@@ -83,6 +92,11 @@ def adapt(
         ModelNotFoundError, ModelError, TrainingError, StorageError: See ``train_cross_encoder``.
     """
     settings = replace(settings or CrossEncoderTraining(), loss="mse")
+    settings.check()
+    check_machine(settings, device)
+    unfinished, finished, before = (index.path / name for name in (UNFINISHED, ADAPTED, BEFORE))
+    if before.exists() and not finished.exists():  # it was stopped between two renames
+        before.rename(finished)
     asked = pseudo_queries(index, queries, settings.seed)
     if len(asked) < FEWEST_QUERIES:
         raise UsageError(
@@ -92,45 +106,83 @@ def adapt(
     say(f"{len(asked)} queries from titles, headings and first sentences; {queries} were asked for")
     groups = _groups(index, asked, settings.seed)
     base = find_model(settings.base)
-    pupil = CrossEncoder(base, device=device, max_tokens=settings.max_tokens)
-    say(f"{sum(len(group.documents) for group in groups):,} pairs: {settings.base} reads them")
-    own = pupil.predict([(g.query, d) for g in groups for d in g.documents]).astype(np.float64)
-    others = []
-    for teacher in (index.embedder.name, *teachers):
-        say(f"{teacher} reads them")
-        others.append(scores_of(teacher, groups, device=device, max_tokens=settings.max_tokens))
-    taught = _in_its_own_units(groups, own, joined([own, *others], groups), label_bonus)
+    say(f"{sum(len(group.documents) for group in groups):,} pairs")
+    said = []
+    for model in (settings.base, index.embedder.name, *teachers):
+        say(f"{model} reads them")
+        said.append(scores_of(model, groups, device=device, max_tokens=settings.max_tokens))
+    taught = _in_its_own_units(groups, said[0], joined(said, groups), label_bonus)
     train, held_out = split_groups(taught, HELD_OUT, MOST_HELD_OUT, settings.seed)
-    unfinished, finished = index.path / UNFINISHED, index.path / ADAPTED
-    trained = train_cross_encoder(train, held_out, unfinished, settings, device=device, say=say)
+    run, trained = learn(train, held_out, unfinished, settings, device=device, say=say, ours=True)
+    if trained.after <= trained.before:
+        shutil.rmtree(unfinished)
+        return Adapted("", len(train), trained)
     if (base / FITTED).is_file():  # the weights of both stages and relevance: the units are the same
         shutil.copy(base / FITTED, unfinished / FITTED)
-    before = finished.with_name(f"{ADAPTED}.before")
+    close_run(run, trained)
+    shutil.rmtree(before, ignore_errors=True)
     if finished.exists():
         finished.rename(before)
     unfinished.rename(finished)
     shutil.rmtree(before, ignore_errors=True)
+    lines = _described(index, teachers, len(train), trained)
+    write_card(finished, "text-ranking", settings.base, lines, "bicross adapt")
+    _carry_numbers(index, weights_sha256(base), weights_sha256(finished))
     return Adapted(str(finished), len(train), trained)
+
+
+def undo(folder: Path) -> bool:
+    """Take the adapted cross-encoder, and what a stopped run left, out of the folder of an index.
+
+    The numbers that ``bicross calibrate`` fitted for it stay, and mean nothing to another one.
+
+    Returns:
+        Whether one was there.
+    """
+    there = (folder / ADAPTED).is_dir()
+    for name in (ADAPTED, BEFORE, UNFINISHED):
+        shutil.rmtree(folder / name, ignore_errors=True)
+    return there
+
+
+def _carry_numbers(index: LocalIndex, base: str, adapted: str) -> None:
+    """What was calibrated on the index for the base holds for the adapted one too."""
+    file = index.path / OF_INDEX
+    for numbers in read_two_stages(file):
+        if numbers.cross_encoder_sha256 == base:
+            store(file, replace(numbers, cross_encoder_sha256=adapted))
+
+
+def _described(index: LocalIndex, teachers: Sequence[str], queries: int, trained: TrainedCrossEncoder) -> list[str]:
+    """Lines of the model card."""
+    named = ", ".join([index.embedder.name, *(Path(teacher).name for teacher in teachers)])
+    return [
+        f"Adapted to the documents of an index: {queries:,} queries from their titles, headings and first sentences, "
+        f"{trained.pairs:,} pairs, {trained.steps} steps.",
+        f"Taught by the mean of what it said itself and of {named}.",
+        f"nDCG@10 on such queries that it did not learn from: {trained.before:.4f} before, {trained.after:.4f} after. "
+        "What it is worth on queries of people, only their judgements say.",
+        "Relevance and the weights of both stages are those of the model that it was adapted from.",
+    ]
 
 
 def _groups(index: LocalIndex, asked: Sequence[PseudoQuery], seed: int) -> list[Group]:
     """For each query its own passage (1) and what the index finds elsewhere (0)."""
     rng = random.Random(seed)
     groups = []
-    elsewhere: list[str] = []
+    before: list[tuple[str, str]] = []
     for query in asked:
-        found = [
-            candidate.chunk.embedded_text
-            for candidate in index.search(query.text, top_k=FAR_RANKS)
-            if candidate.chunk.document_id != query.document_id
-        ]
+        listed = [(c.chunk.document_id, c.chunk.embedded_text) for c in index.search(query.text, top_k=FAR_RANKS)]
+        found, elsewhere = (
+            [text for document_id, text in some if document_id != query.document_id] for some in (listed, before)
+        )
         near, far = found[:NEAR_RANKS], found[NEAR_RANKS:]
         chosen = [
             *rng.sample(near, min(NEAR, len(near))),
             *rng.sample(far, min(FAR, len(far))),
             *rng.sample(elsewhere, min(ELSEWHERE, len(elsewhere))),
         ]
-        elsewhere = found
+        before = listed
         documents = tuple(dict.fromkeys((query.answer, *chosen)))
         groups.append(Group(query.text, documents, (1.0, *(0.0 for _ in documents[1:]))))
     return groups

@@ -1,7 +1,7 @@
-"""Which examples make a batch: none whose answer is also the answer, or the question, of another.
+"""Which examples make a batch: none in which a text that answers a query stands as wrong for it.
 
-In a batch every text is a negative of every other query, so a text that answers two of them would be taught to be
-wrong. A negative that several examples share does no harm.
+In a batch every text is a negative of every other query. So all known answers of a query, not the one beside it alone,
+keep out of its batch. A negative that several examples share does no harm.
 """
 
 from __future__ import annotations
@@ -15,23 +15,28 @@ from sentence_transformers.base.sampler import DefaultBatchSampler
 
 
 class Apart(DefaultBatchSampler):
-    """Full batches by ``batches_apart`` over the columns query, positive, negative_1 …, in another order each epoch."""
+    """Full batches by ``batches_apart`` over the columns query, positive, negative_1 …, in another order each epoch.
+
+    Every epoch has as many as the first: the trainer reckons with it. Where another order gives fewer, some examples
+    come twice; where it gives more, some are left out.
+    """
 
     def __init__(self, dataset: Dataset, batch_size: int, drop_last: bool, **others: Any) -> None:
         super().__init__(dataset, batch_size, drop_last, **others)
         self.rows = list(zip(*(dataset[name] for name in dataset.column_names), strict=True))
-        self._planned: tuple[int, list[list[int]]] | None = None
-
-    def _batches(self) -> list[list[int]]:
-        if self._planned is None or self._planned[0] != self.epoch:
-            self._planned = self.epoch, batches_apart(self.rows, self.batch_size, self.seed + self.epoch)
-        return self._planned[1]
+        self.number = len(batches_apart(self.rows, self.batch_size, self.seed))
 
     def __iter__(self) -> Iterator[list[int]]:
-        return iter(self._batches())
+        left = self.number
+        for seed in (self.seed + self.epoch, self.seed):
+            planned = batches_apart(self.rows, self.batch_size, seed)[:left]
+            yield from planned
+            left -= len(planned)
+            if not left:
+                return
 
     def __len__(self) -> int:
-        return len(self._batches())
+        return self.number
 
 
 def batches_apart(rows: Sequence[Sequence[str]], size: int, seed: int) -> list[list[int]]:
@@ -42,6 +47,9 @@ def batches_apart(rows: Sequence[Sequence[str]], size: int, seed: int) -> list[l
         size: Rows a batch. What is left when no full one can be made is left out.
         seed: Of the order.
     """
+    answers: dict[str, set[str]] = {}
+    for query, positive, *_ in rows:
+        answers.setdefault(query, set()).add(positive)
     left = list(range(len(rows)))
     random.Random(seed).shuffle(left)
     batches: list[list[int]] = []
@@ -49,17 +57,17 @@ def batches_apart(rows: Sequence[Sequence[str]], size: int, seed: int) -> list[l
         batch: list[int] = []
         later: list[int] = []
         queries: set[str] = set()
-        positives: set[str] = set()
-        negatives: set[str] = set()
+        texts: set[str] = set()
+        known: set[str] = set()  # all that answers one of the queries
         for place, row in enumerate(left):
-            query, positive, *others = rows[row]
-            if query in queries or positive in positives or positive in negatives or not positives.isdisjoint(others):
+            query, *own = rows[row]
+            if query in queries or not known.isdisjoint(own) or not answers[query].isdisjoint(texts):
                 later.append(row)
                 continue
             batch.append(row)
             queries.add(query)
-            positives.add(positive)
-            negatives.update(others)
+            texts.update(own)
+            known |= answers[query]
             if len(batch) == size:
                 left = later + left[place + 1 :]
                 break

@@ -13,6 +13,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+import torch
 from datasets import Dataset
 from sentence_transformers import SentenceTransformer, SentenceTransformerTrainer, SentenceTransformerTrainingArguments
 from sentence_transformers.sentence_transformer.evaluation import InformationRetrievalEvaluator
@@ -21,9 +22,11 @@ from sentence_transformers.sentence_transformer.losses import (
     MatryoshkaLoss,
     MultipleNegativesRankingLoss,
 )
+from sentence_transformers.util import cos_sim
 from torch import nn
-from transformers import EarlyStoppingCallback
 
+from bicross.encoders.families import architecture
+from bicross.encoders.folder import read_config
 from bicross.encoders.loading import DEFAULT_BI_ENCODER, find_model, weights_sha256
 from bicross.errors import UsageError
 from bicross.training.batches import Apart, batches_apart
@@ -33,10 +36,14 @@ from bicross.training.examples import Example, same_negatives
 from bicross.training.lengths import ByLength
 from bicross.training.running import (
     NDCG,
+    Patience,
     SayMeasures,
     arguments,
+    check_folder,
+    check_machine,
     close_run,
     fingerprint,
+    one_device,
     open_run,
     run_to_the_end,
     saving,
@@ -90,8 +97,6 @@ class BiEncoderTraining:
                 raise UsageError(f"{name} is {getattr(self, name)}; it must not be negative")
         if self.batch < 2:
             raise UsageError("batch is 1; contrast needs at least 2 examples")
-        if self.precision == "int8":
-            raise UsageError("a model is not trained in int8; choose auto, f32 or bf16, and quantise it afterwards")
 
 
 @dataclass(frozen=True)
@@ -144,7 +149,10 @@ def train_bi_encoder(
     """
     settings = settings or BiEncoderTraining()
     settings.check()
+    check_machine(settings, device)
+    check_folder(into)
     base = find_model(settings.base)
+    architecture(read_config(base), str(base))
     model, limit = _model(base, settings, device)
     columns = _columns(same_negatives(examples, settings.negatives))
     batches = batches_apart(list(zip(*columns.values(), strict=True)), settings.batch, settings.seed)
@@ -161,20 +169,22 @@ def train_bi_encoder(
         "dev": fingerprint(iter((*dev.queries.values(), *dev.documents.values()))),
     }
     run = open_run(into, asked)
-    evaluator = _Found(dev)
+    evaluator = _Found(dev, *_prompts(model))
     before = evaluator(model)[NDCG]
     say(f"before: nDCG@10 {before:.4f} on {dev.name}: {len(dev.queries)} queries, {len(dev.documents)} documents")
     trainer = SentenceTransformerTrainer(
         model=model,
-        args=SentenceTransformerTrainingArguments(
-            batch_sampler=Apart,
-            prompts=_prompts(model, columns),
-            **arguments(settings, run, device, len(batches), settings.batch),
+        args=one_device(
+            SentenceTransformerTrainingArguments(
+                batch_sampler=Apart,
+                prompts=_prompts_of(columns, *_prompts(model)),
+                **arguments(settings, run, device, len(batches), settings.batch),
+            )
         ),
         train_dataset=Dataset.from_dict(columns),
         loss=_loss(model, settings, len(columns) - 1),
         evaluator=evaluator,
-        callbacks=[EarlyStoppingCallback(settings.patience), SayMeasures(say)],
+        callbacks=[Patience(settings.patience), SayMeasures(say)],
     )
     started = time.perf_counter()
     run_to_the_end(trainer, run, say)
@@ -198,7 +208,8 @@ def train_bi_encoder(
 
 def _model(base: Path, settings: BiEncoderTraining, device: str) -> tuple[ByLength, int | None]:
     """The model, and how many tokens it reads when it is not learning."""
-    model = ByLength(str(base), device=device)
+    # the master weights are in f32, whatever the base is stored in: small steps would be rounded away
+    model = ByLength(str(base), device=device, model_kwargs={"dtype": torch.float32})
     model.model_card_data.generate_widget_examples = False  # they would be texts of the user's
     limit = model.max_seq_length
     model.max_seq_length = min(settings.max_tokens, limit or settings.max_tokens)
@@ -215,10 +226,15 @@ def _columns(examples: Sequence[Example]) -> dict[str, list[str]]:
     return columns
 
 
-def _prompts(model: ByLength, columns: dict[str, list[str]]) -> dict[str, str] | None:
-    """What the model wants before a query and before a document, by column."""
-    of_query, of_document = (model.prompts.get(name) or "" for name in ("query", "document"))
-    return {c: of_query if c == "query" else of_document for c in columns} if of_query or of_document else None
+def _prompts(model: ByLength) -> tuple[str, str]:
+    """What the model wants before a query and before a document; some call the latter a passage."""
+    named = model.prompts
+    return named.get("query") or "", named.get("document") or named.get("passage") or ""
+
+
+def _prompts_of(columns: dict[str, list[str]], of_query: str, of_document: str) -> dict[str, str] | None:
+    both = {column: of_query if column == "query" else of_document for column in columns}
+    return both if of_query or of_document else None
 
 
 def _loss(model: ByLength, settings: BiEncoderTraining, texts: int) -> nn.Module:
@@ -238,7 +254,7 @@ def _loss(model: ByLength, settings: BiEncoderTraining, texts: int) -> nn.Module
 class _Found(InformationRetrievalEvaluator):
     """nDCG@10 of the documents that the model finds for the dev queries."""
 
-    def __init__(self, dev: Dev) -> None:
+    def __init__(self, dev: Dev, of_query: str, of_document: str) -> None:
         super().__init__(
             dev.queries,
             dev.documents,
@@ -247,7 +263,9 @@ class _Found(InformationRetrievalEvaluator):
             precision_recall_at_k=[10],
             map_at_k=[10],
             write_csv=False,
-            main_score_function="cosine",
+            score_functions={"cosine": cos_sim},
+            query_prompt=of_query or None,
+            corpus_prompt=of_document or None,
         )
 
     def __call__(self, model: SentenceTransformer, *args: Any, **kwargs: Any) -> dict[str, float]:

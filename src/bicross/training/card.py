@@ -16,7 +16,7 @@ _CALLS = {
 }
 
 
-def write_card(folder: Path, task: str, base: str, lines: Sequence[str]) -> None:
+def write_card(folder: Path, task: str, base: str, lines: Sequence[str], made_by: str = "") -> None:
     """Write ``README.md`` into a model folder.
 
     Args:
@@ -24,15 +24,17 @@ def write_card(folder: Path, task: str, base: str, lines: Sequence[str]) -> None
         task: ``sentence-similarity`` or ``text-ranking``, as hubs call them.
         base: What it was trained from.
         lines: How it was trained and measured, a line each.
+        made_by: The command; by default the one that trains such a model.
     """
     kind, call = _CALLS[task]
+    command = made_by or f"bicross train {kind}"
     name = "BiEncoder" if kind == "bi-encoder" else "CrossEncoder"
     opened = call.format(folder=folder.name)
     facts = "\n".join(f"* {line}" for line in lines)
     with written(folder / "README.md") as out:
         out.write(
             f"---\npipeline_tag: {task}\nlibrary_name: sentence-transformers\ntags: [bicross, {kind}]\n---\n\n"
-            f"# {folder.name}\n\nA {kind}, trained from `{Path(base).name}` by `bicross train {kind}`.\n\n"
+            f"# {folder.name}\n\nA {kind}, trained from `{Path(base).name}` by `{command}`.\n\n"
             f"```python\nfrom bicross import {name}\n\n{opened}\n```\n\n"
             f"It opens with sentence-transformers too.\n\n## How it was trained\n\n{facts}\n"
         )

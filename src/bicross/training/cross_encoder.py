@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -20,13 +20,14 @@ from datasets import Dataset
 from ir_measures import nDCG
 from sentence_transformers.base.evaluation import BaseEvaluator
 from sentence_transformers.cross_encoder import CrossEncoderTrainer, CrossEncoderTrainingArguments
-from transformers import EarlyStoppingCallback
 
 from bicross.calibrating.relevance import fit_calibration
 from bicross.calibrating.storing import update
 from bicross.encoders import CrossEncoder, quantise
 from bicross.encoders.calibration import FILE as FITTED
 from bicross.encoders.engines.openvino import resolve_precision
+from bicross.encoders.families import architecture
+from bicross.encoders.folder import read_config
 from bicross.encoders.loading import DEFAULT_CROSS_ENCODER, find_model, weights_sha256
 from bicross.encoders.quantising import FEWEST
 from bicross.errors import UsageError
@@ -37,10 +38,15 @@ from bicross.training.lengths import PairsByLength
 from bicross.training.losses import LOSSES, POINTWISE, TAUGHT, loss_of, wanted
 from bicross.training.running import (
     NDCG,
+    Patience,
+    Run,
     SayMeasures,
     arguments,
+    check_folder,
+    check_machine,
     close_run,
     fingerprint,
+    one_device,
     open_run,
     run_to_the_end,
     saving,
@@ -94,8 +100,6 @@ class CrossEncoderTraining:
             raise UsageError(f"group is {self.group}; it must be between 2 and the batch of {self.batch}")
         if self.loss and self.loss not in LOSSES:
             raise UsageError(f"the loss {self.loss!r} is unknown; choose one of {', '.join(LOSSES)}")
-        if self.precision == "int8":
-            raise UsageError("a model is not trained in int8; choose auto, f32 or bf16, and quantise it afterwards")
 
 
 @dataclass(frozen=True)
@@ -122,7 +126,7 @@ class TrainedCrossEncoder:
     stopped_early: bool
     pairs: int
     seconds: float
-    calibrated: bool
+    calibrated: bool = False
     precisions: dict[str, dict[str, float]] = field(default_factory=dict)
 
 
@@ -156,7 +160,36 @@ def train_cross_encoder(
         StorageError: The disk is full; the last checkpoint is kept.
     """
     settings = settings or CrossEncoderTraining()
+    run, trained = learn(groups, dev, into, settings, device=device, say=say)
+    measured = [group for group in dev if group.tells_apart]
+    say("relevance is fitted, and precisions are compared, on the held-out queries")
+    trained = replace(trained, calibrated=_calibrate(into, dev), precisions=_precisions(into, measured))
+    write_card(into, "text-ranking", settings.base, _described(len(measured), settings, trained))
+    close_run(run, trained)
+    return trained
+
+
+def learn(
+    groups: Sequence[Group],
+    dev: Sequence[Group],
+    into: Path,
+    settings: CrossEncoderTraining,
+    *,
+    device: str,
+    say: Callable[[str], None],
+    ours: bool = False,
+) -> tuple[Run, TrainedCrossEncoder]:
+    """The training itself, without what ``train_cross_encoder`` does with the model afterwards.
+
+    Takes and raises what that does. With ``ours``, what another run left in ``into`` is thrown away.
+
+    Returns:
+        The run, which is to be closed, and what came of it.
+    """
     settings.check()
+    check_machine(settings, device)
+    if not ours:
+        check_folder(into)
     loss, highest = chosen_loss(settings.loss, groups)
     measured = [group for group in dev if group.tells_apart]
     if not measured:
@@ -168,6 +201,7 @@ def train_cross_encoder(
             f"{pairs} pairs to learn from are fewer than a batch of {settings.batch}; give a smaller --batch"
         )
     base = find_model(settings.base)
+    architecture(read_config(base), str(base))
     taught = any(group.scores for group in groups)
     model, limit = _model(base, settings, device, dropout=not taught)
     run = open_run(
@@ -179,19 +213,22 @@ def train_cross_encoder(
             "groups": fingerprint(_texts(groups)),
             "dev": fingerprint(_texts(dev)),
         },
+        ours=ours,
     )
     evaluator = _OrderOfGroups(measured)
     before = evaluator(model)[NDCG]
     say(f"before: nDCG@10 {before:.4f} on {len(measured)} held-out queries, {_count(measured)} pairs")
     trainer = CrossEncoderTrainer(
         model=model,
-        args=CrossEncoderTrainingArguments(
-            **arguments(settings, run, device, len(columns["query"]) // per_step, per_step),
+        args=one_device(
+            CrossEncoderTrainingArguments(
+                **arguments(settings, run, device, len(columns["query"]) // per_step, per_step)
+            )
         ),
         train_dataset=Dataset.from_dict(columns),
         loss=loss_of(loss, model),
         evaluator=evaluator,
-        callbacks=[EarlyStoppingCallback(settings.patience), SayMeasures(say)],
+        callbacks=[Patience(settings.patience), SayMeasures(say)],
     )
     started = time.perf_counter()
     run_to_the_end(trainer, run, say)
@@ -199,9 +236,8 @@ def train_cross_encoder(
     model.max_seq_length = limit  # what was cut was cut to learn faster
     with saving(run):
         model.save_pretrained(str(into), create_model_card=False)
-    calibrated = _calibrate(into, dev)
     done = trainer.state.global_step
-    trained = TrainedCrossEncoder(
+    return run, TrainedCrossEncoder(
         loss=loss,
         before=before,
         after=float(trainer.state.best_metric or 0.0),
@@ -210,12 +246,7 @@ def train_cross_encoder(
         stopped_early=done < trainer.state.max_steps,
         pairs=pairs,
         seconds=seconds,
-        calibrated=calibrated,
-        precisions=_precisions(into, measured),
     )
-    write_card(into, "text-ranking", settings.base, _described(dev, settings, trained))
-    close_run(run, trained)
-    return trained
 
 
 def chosen_loss(name: str, groups: Sequence[Group]) -> tuple[str, float]:
@@ -364,14 +395,14 @@ def _texts(groups: Sequence[Group]) -> Any:
     for group in groups:
         yield group.query
         yield from group.documents
-        yield repr((group.labels, group.scores))
+        yield repr((group.labels, group.scores and [round(score, 3) for score in group.scores]))
 
 
 def _count(groups: Sequence[Group]) -> int:
     return sum(len(group.documents) for group in groups)
 
 
-def _described(dev: Sequence[Group], settings: CrossEncoderTraining, trained: TrainedCrossEncoder) -> list[str]:
+def _described(measured: int, settings: CrossEncoderTraining, trained: TrainedCrossEncoder) -> list[str]:
     """Lines of the model card."""
     near = ", ".join(
         f"{name} {row['ndcg']:.4f} (correlation with f32 {row['correlation']:.4f})"
@@ -383,7 +414,7 @@ def _described(dev: Sequence[Group], settings: CrossEncoderTraining, trained: Tr
         + (f", from {settings.layers} layers of the base." if settings.layers else "."),
         f"{trained.steps} steps of {settings.batch} pairs, at most {settings.epochs:g} epochs, learning rate "
         f"{settings.learning_rate:g}, pairs cut at {settings.max_tokens} tokens, seed {settings.seed}.",
-        f"nDCG@10 on {len(dev)} queries that it did not learn from: {trained.before:.4f} before, {trained.after:.4f} "
+        f"nDCG@10 on {measured} queries that it did not learn from: {trained.before:.4f} before, {trained.after:.4f} "
         f"after (step {trained.step}, the best one)." + (f" In other precisions: {near}." if near else ""),
         "Relevance was fitted on the same queries."
         if trained.calibrated

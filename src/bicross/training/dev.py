@@ -11,7 +11,7 @@ from bicross.documents import read_documents
 from bicross.errors import UsageError
 from bicross.evaluation.collection import find_collection
 from bicross.evaluation.judged import judged_queries, read_queries
-from bicross.training.examples import Example, read_examples
+from bicross.training.examples import Example, plain, read_examples
 
 #: More of either take longer to embed than they make the measure steadier.
 MOST_QUERIES, MOST_DOCUMENTS = 500, 5000
@@ -51,22 +51,24 @@ def read_dev(path: Path, split: str, seed: int) -> Dev:
     assert collection.queries is not None and collection.corpus is not None
     judged = judged_queries(collection.queries, collection.qrels, None)
     relevant = {q: {d for d, grade in judged.qrels[q].items() if grade > 0} for q in judged.ids}
-    texts = {
-        document.id: text
-        for document in read_documents([collection.corpus])
-        if (text := f"{document.title}\n{document.text}".strip())
-    }
-    relevant = {q: found & texts.keys() for q, found in relevant.items() if found & texts.keys()}
+    ids = [document.id for document in read_documents([collection.corpus]) if document.title or document.text]
+    there = set(ids)
+    relevant = {q: found & there for q, found in relevant.items() if found & there}
     if not relevant:
         raise UsageError(f"{path}: no query of the split {split} has a relevant document; choose another --dev-split")
     rng = random.Random(seed)
     asked = set(rng.sample(sorted(relevant), min(MOST_QUERIES, len(relevant))))
     relevant = {q: found for q, found in relevant.items() if q in asked}
     needed = set().union(*relevant.values())
-    others = sorted(texts.keys() - needed)
+    others = sorted(there - needed)
     kept = needed | set(rng.sample(others, min(len(others), max(0, MOST_DOCUMENTS - len(needed)))))
+    documents = {
+        document.id: f"{document.title}\n{document.text}".strip()
+        for document in read_documents([collection.corpus])  # read again: a corpus need not fit into memory
+        if document.id in kept
+    }
     queries = {q: text for q, text in read_queries(collection.queries) if q in relevant}
-    return Dev(f"{path} ({split})", queries, {d: texts[d] for d in sorted(kept)}, relevant)
+    return Dev(f"{path} ({split})", queries, documents, relevant)
 
 
 def hold_out(examples: Sequence[Example], seed: int) -> tuple[list[Example], Dev]:
@@ -75,13 +77,13 @@ def hold_out(examples: Sequence[Example], seed: int) -> tuple[list[Example], Dev
     Raises:
         UsageError: There is only one query.
     """
-    queries = sorted({example.query for example in examples})
+    queries = sorted({plain(example.query) for example in examples})
     if len(queries) < 2:
         raise UsageError("all examples are of one query; nothing is left to measure with: name a dev split with --dev")
     number = min(MOST_QUERIES, max(1, round(HELD_OUT * len(queries))))
     out = set(random.Random(seed).sample(queries, number))
-    train = [example for example in examples if example.query not in out]
-    asked = [example for example in examples if example.query in out]
+    train = [example for example in examples if plain(example.query) not in out]
+    asked = [example for example in examples if plain(example.query) in out]
     others = [text for example in train for text in (example.positive, *example.negatives)]
     return train, _of_examples(f"{number} of {len(queries)} queries, held out", asked, seed, others)
 

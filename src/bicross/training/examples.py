@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -73,14 +74,14 @@ def without_overlap(train: Sequence[Example], held_out: Iterable[str], dev: str,
     Raises:
         UsageError: A query is in both and that is not allowed, or nothing is left.
     """
-    known = {_plain(query) for query in held_out}
-    shared = [example for example in train if _plain(example.query) in known]
+    known = {plain(query) for query in held_out}
+    shared = [example for example in train if plain(example.query) in known]
     if shared and not allowed:
         raise UsageError(
             f"{len(shared)} examples have a query of {dev} ({short(shared[0].query)} …): what is measured would have "
             "been learnt; give other queries, or leave them out of training with --drop-overlap"
         )
-    left = [example for example in train if _plain(example.query) not in known]
+    left = [example for example in train if plain(example.query) not in known]
     if not left:
         raise UsageError(f"all examples have queries of {dev}; nothing is left to learn from")
     return left
@@ -89,16 +90,26 @@ def without_overlap(train: Sequence[Example], held_out: Iterable[str], dev: str,
 def same_negatives(examples: Sequence[Example], most: int) -> list[Example]:
     """All with the same number of negatives, ``most`` or as many as any has: where there are fewer, they come again.
 
-    Examples without a negative get those of the example before: to them it is a text like any other in the batch.
+    What answers the query of an example elsewhere is none of its negatives. Examples without a negative get those of
+    others: to them it is a text like any other in the batch; where no other has one that will do, they are left out.
     """
-    count = min(most, max((len(example.negatives) for example in examples), default=0))
+    answers: dict[str, set[str]] = {}
+    for example in examples:
+        answers.setdefault(example.query, set()).add(example.positive)
+    own = [tuple(text for text in e.negatives if text not in answers[e.query]) for e in examples]
+    count = min(most, max(map(len, own), default=0))
     if not count:
         return [replace(example, negatives=()) for example in examples]
-    last = next(example.negatives for example in examples if example.negatives)
+    spare = deque(negatives for negatives in own if negatives)
     filled = []
-    for example in examples:
-        last = example.negatives or last
-        filled.append(replace(example, negatives=tuple(last[i % len(last)] for i in range(count))))
+    for example, negatives in zip(examples, own, strict=True):
+        for _ in range(len(spare)):
+            if negatives:
+                break
+            spare.rotate(-1)
+            negatives = tuple(text for text in spare[0] if text not in answers[example.query])
+        if negatives:
+            filled.append(replace(example, negatives=tuple(negatives[i % len(negatives)] for i in range(count))))
     return filled
 
 
@@ -163,10 +174,11 @@ def _checked(example: Example, where: str) -> Example:
             raise DocumentError(f"{where}: the {name} is empty")
     if any(not negative.strip() for negative in example.negatives):
         raise DocumentError(f"{where}: a negative is empty")
-    if _plain(example.positive) in map(_plain, example.negatives):
+    if plain(example.positive) in map(plain, example.negatives):
         raise DocumentError(f"{where}: the positive is among its own negatives: {short(example.positive)}")
     return example
 
 
-def _plain(text: str) -> str:
+def plain(text: str) -> str:
+    """What two texts have in common that differ in case and spaces only."""
     return " ".join(text.casefold().split())

@@ -20,6 +20,7 @@ from bicross.errors import DocumentError, UsageError
 from bicross.evaluation.collection import find_collection
 from bicross.evaluation.judged import judged_queries, read_queries
 from bicross.evaluation.lines import numbered_lines
+from bicross.training.examples import plain
 
 
 @dataclass(frozen=True)
@@ -45,7 +46,7 @@ class Group:
 _Row = tuple[str, str, str, float | None, float | None]
 
 
-def read_groups(path: Path, split: str = "train") -> list[Group]:
+def read_groups(path: Path, split: str = "train", *, taught: bool = False) -> list[Group]:
     """The groups of a file or of a BEIR folder, one for each query.
 
     Args:
@@ -53,6 +54,7 @@ def read_groups(path: Path, split: str = "train") -> list[Group]:
             mine`` writes it; or with query, documents and labels or scores. ``.tsv`` or ``.csv`` with query, document
             and label. Or a folder in the layout of BEIR, of which the judgements must say what is not relevant too.
         split: Of the folder: ``qrels/SPLIT.tsv``.
+        taught: A teacher will score them: neither label nor score is needed, and labels may be alike.
 
     Raises:
         UsageError: There is no such file, it is of another kind, or all labels are alike.
@@ -62,7 +64,7 @@ def read_groups(path: Path, split: str = "train") -> list[Group]:
     if path.is_dir():
         rows = _of_folder(path, split)
     elif ".jsonl" in path.suffixes:
-        rows = _of_records(path)
+        rows = _of_records(path, taught)
     elif {".tsv", ".csv"}.intersection(path.suffixes):
         rows = _of_table(path)
     else:
@@ -71,7 +73,8 @@ def read_groups(path: Path, split: str = "train") -> list[Group]:
     if not groups:
         raise DocumentError(f"{path}: no judged pair in it")
     labels = {label for group in groups for label in group.labels or ()}
-    if labels and not any(group.scores for group in groups) and (min(labels) > 0 or max(labels) == 0):
+    scored = taught or any(group.scores for group in groups)
+    if labels and not scored and (min(labels) > 0 or max(labels) == 0):
         raise UsageError(
             f"{path}: all labels say {'relevant' if min(labels) > 0 else 'not relevant'}; a cross-encoder learns from "
             "the difference: find texts that are near and do not answer with bicross mine"
@@ -85,13 +88,14 @@ def split_groups(groups: Sequence[Group], share: float, most: int, seed: int) ->
     Raises:
         UsageError: There is only one query.
     """
-    if len(groups) < 2:
+    queries = sorted({plain(group.query) for group in groups})
+    if len(queries) < 2:
         raise UsageError("all pairs are of one query; nothing is left to measure with: name a dev file with --dev")
-    number = min(most, max(1, round(share * len(groups))))
-    out = set(random.Random(seed).sample(range(len(groups)), number))
+    number = min(most, max(1, round(share * len(queries))))
+    out = set(random.Random(seed).sample(queries, number))
     return (
-        [group for place, group in enumerate(groups) if place not in out],
-        [group for place, group in enumerate(groups) if place in out],
+        [group for group in groups if plain(group.query) not in out],
+        [group for group in groups if plain(group.query) in out],
     )
 
 
@@ -101,11 +105,11 @@ def groups_apart(train: Sequence[Group], dev: Sequence[Group], name: str, *, all
     Raises:
         UsageError: A query is in both and that is not allowed, or nothing is left.
     """
-    known = {_plain(group.query) for group in dev}
-    left = [group for group in train if _plain(group.query) not in known]
+    known = {plain(group.query) for group in dev}
+    left = [group for group in train if plain(group.query) not in known]
     shared = len(train) - len(left)
     if shared and not allowed:
-        first = next(group.query for group in train if _plain(group.query) in known)
+        first = next(group.query for group in train if plain(group.query) in known)
         raise UsageError(
             f"{shared} queries are in {name} too ({short(first)} …): what is measured would have been learnt; give "
             "others, or leave them out of training with --drop-overlap"
@@ -177,7 +181,7 @@ def _grouped(rows: Iterator[_Row]) -> list[Group]:
     return groups
 
 
-def _of_records(path: Path) -> Iterator[_Row]:
+def _of_records(path: Path, taught: bool) -> Iterator[_Row]:
     for where, line in numbered_lines(path):
         try:
             record = json.loads(line)
@@ -201,7 +205,7 @@ def _of_records(path: Path) -> Iterator[_Row]:
             raise DocumentError(
                 f"{where}: no document, or one that is no text; there is {', '.join(map(repr, record))}"
             )
-        if labels is None and scores is None:
+        if labels is None and scores is None and not taught:
             raise DocumentError(f"{where}: neither a label nor a score; there is {', '.join(map(repr, record))}")
         columns = [_numbers(values, len(documents), where) for values in (labels, scores)]
         for number, document in enumerate(documents):
@@ -249,7 +253,3 @@ def _of_folder(folder: Path, split: str) -> Iterator[_Row]:
         if text:
             for query_id, grade in wanted.get(document.id, []):
                 yield f"{collection.qrels}: {query_id}", texts[query_id], text, float(max(grade, 0)), None
-
-
-def _plain(text: str) -> str:
-    return " ".join(text.casefold().split())

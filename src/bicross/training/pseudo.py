@@ -55,11 +55,12 @@ def _suggested(title: str, text: str) -> Iterator[tuple[str, str]]:
     """Queries of a passage, each with what is left of it; the title stays out where it is the query."""
     spans = list(sentences(text))
     candidates = [(title, text)] if title else []
-    candidates += [(text[start:end], text[:start] + text[end:]) for start, end, heading in spans if heading]
+    above = f"{title}\n" if title else ""
+    candidates += [(text[start:end], above + text[:start] + text[end:]) for start, end, heading in spans if heading]
     first = next(((start, end) for start, end, heading in spans if not heading), None)
     if first:
         rest = text[: first[0]] + text[first[1] :]
-        candidates.append((text[first[0] : first[1]], f"{title}\n{rest}" if title else rest))
+        candidates.append((text[first[0] : first[1]], above + rest))
     for raw, left in candidates:
         query = " ".join(raw.lstrip("#").split())
         # many collections say the title again as the first sentence

@@ -67,12 +67,13 @@ class Run:
         return self.folder / CHECKPOINTS
 
 
-def open_run(folder: Path, asked: Mapping[str, Any]) -> Run:
+def open_run(folder: Path, asked: Mapping[str, Any], *, ours: bool = False) -> Run:
     """Begin a run in ``folder``, or go on with the one that was begun there.
 
     Args:
         folder: New, empty, or of an unfinished run.
         asked: All that the result depends on; plain values.
+        ours: The folder is no user's: what another run left there is thrown away in place of an error.
 
     Raises:
         UsageError: The folder holds something else: a finished model, or a run that was begun with other settings.
@@ -80,10 +81,11 @@ def open_run(folder: Path, asked: Mapping[str, Any]) -> Run:
     """
     file = folder / FILE
     plain = json.loads(json.dumps(dict(asked)))
+    if ours and folder.exists() and not _goes_on(file, plain):
+        shutil.rmtree(folder)
+    check_folder(folder)
     if file.is_file():
         record = json.loads(file.read_text(encoding="utf-8"))
-        if record.get("finished"):
-            raise UsageError(f"{folder}: holds a model that was trained to the end; name another folder with --into")
         if differing := sorted(
             name for name in plain | record["asked"] if plain.get(name) != record["asked"].get(name)
         ):
@@ -95,8 +97,6 @@ def open_run(folder: Path, asked: Mapping[str, Any]) -> Run:
             if not _is_whole(half):
                 shutil.rmtree(half)
         return Run(folder, True)
-    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        raise UsageError(f"{folder}: is not empty; name a new folder with --into")
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -104,6 +104,28 @@ def open_run(folder: Path, asked: Mapping[str, Any]) -> Run:
     with written(file) as out:
         json.dump({"asked": plain, "finished": False}, out, indent=1, ensure_ascii=False)
     return Run(folder, False)
+
+
+def check_folder(folder: Path) -> None:
+    """Find out before long work whether a run can be there.
+
+    Raises:
+        UsageError: The folder holds something else.
+    """
+    file = folder / FILE
+    if file.is_file():
+        if json.loads(file.read_text(encoding="utf-8")).get("finished"):
+            raise UsageError(f"{folder}: holds a model that was trained to the end; name another folder with --into")
+    elif folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise UsageError(f"{folder}: is not empty; name a new folder with --into")
+
+
+def _goes_on(file: Path, asked: Mapping[str, Any]) -> bool:
+    try:
+        record = json.loads(file.read_text(encoding="utf-8"))
+        return not record["finished"] and record["asked"] == asked
+    except (OSError, ValueError, KeyError):
+        return False
 
 
 def fingerprint(values: Iterator[str]) -> str:
@@ -127,7 +149,7 @@ def arguments(settings: Settings, run: Run, device: str, steps: int, rows: int) 
     """
     every = settings.every or max(1, int(settings.epochs * steps) // MEASURED_TIMES)
     return {
-        "output_dir": str(run.checkpoints),
+        "output_dir": str(run.checkpoints.absolute()),
         "num_train_epochs": settings.epochs,
         "per_device_train_batch_size": rows,
         "dataloader_drop_last": True,
@@ -153,10 +175,58 @@ def arguments(settings: Settings, run: Run, device: str, steps: int, rows: int) 
     }
 
 
+def check_machine(settings: Settings, device: str) -> None:
+    """Find out before long work.
+
+    Raises:
+        UsageError: There is no such device or precision, or the machine has it not.
+    """
+    if settings.precision not in ("auto", "f32", "bf16"):
+        raise UsageError(f"a model is trained in auto, f32 or bf16, not in {settings.precision!r}")
+    if device == "cpu":
+        resolve_precision(settings.precision)
+    elif device != "cuda":
+        raise UsageError(f"device {device!r}: a model is trained on cpu or cuda; choose a GPU by CUDA_VISIBLE_DEVICES")
+    elif not torch.cuda.is_available():
+        raise UsageError("device 'cuda': torch finds no GPU; choose cpu")
+    elif settings.precision == "bf16" and not torch.cuda.is_bf16_supported():
+        raise UsageError("this GPU does not compute in bf16; choose precision f32")
+
+
 def _in_bf16(precision: str, device: str) -> bool:
     if device == "cpu":
         return resolve_precision(precision) == "bf16"
-    return precision != "f32" and torch.cuda.is_bf16_supported()
+    return precision != "f32" and bool(torch.cuda.is_bf16_supported())
+
+
+def one_device(given: TrainingArguments) -> TrainingArguments:
+    """The same on one GPU: of several the trainer would use all, and a batch would be another one."""
+    if given.n_gpu > 1:
+        given._n_gpu = 1
+    return given
+
+
+class Patience(TrainerCallback):
+    """Stops after so many measures in a row that are not better than the best.
+
+    It counts in what the checkpoint keeps, so a run that goes on has not forgotten.
+    """
+
+    def __init__(self, measures: int) -> None:
+        self.measures = measures
+
+    def _look(self, state: TrainerState, control: TrainerControl) -> None:
+        taken = [row[f"eval_{NDCG}"] for row in state.log_history if f"eval_{NDCG}" in row]
+        if taken and len(taken) - 1 - taken.index(max(taken)) >= self.measures:
+            control.should_training_stop = True
+
+    def on_train_begin(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+    ) -> None:
+        self._look(state, control)
+
+    def on_evaluate(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
+        self._look(state, control)
 
 
 def run_to_the_end(trainer: Trainer, run: Run, say: Callable[[str], None]) -> None:
@@ -175,6 +245,9 @@ def run_to_the_end(trainer: Trainer, run: Run, say: Callable[[str], None]) -> No
     with ExitStack() as shown, _full_disk_named(trainer, run.checkpoints):
         trainer.add_callback(_Watch(run.checkpoints, shown))
         trainer.train(resume_from_checkpoint=str(last) if last is not None else None)
+        best = trainer.state.best_global_step
+        if best and trainer.state.best_model_checkpoint is None:  # the folder was moved, and the trainer lost track
+            trainer._load_from_checkpoint(str(run.checkpoints / f"checkpoint-{best}"))
 
 
 @contextmanager

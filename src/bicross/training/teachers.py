@@ -74,13 +74,16 @@ def scores_of(
     """What one model, of either kind, says of every document of every group, float64, one after the other.
 
     Raises:
+        UsageError: It gives several labels a pair.
         ModelNotFoundError, ModelError: See ``find_model``.
     """
     folder = find_model(teacher)
     kinds = read_config(folder).get("architectures") or [""]
     if kinds[0].endswith("ForSequenceClassification"):
         pairs = [(group.query, document) for group in groups for document in group.documents]
-        return CrossEncoder(folder, device=device, max_tokens=max_tokens).predict(pairs).astype(np.float64)
+        cross_encoder = CrossEncoder(folder, device=device, max_tokens=max_tokens)
+        cross_encoder.check_orders()
+        return cross_encoder.predict(pairs).astype(np.float64)
     model = BiEncoder(folder, device=device, max_tokens=max_tokens)
     queries = list(dict.fromkeys(group.query for group in groups))
     documents = list(dict.fromkeys(document for group in groups for document in group.documents))
