@@ -18,7 +18,6 @@ PAGES = [
     ROOT / "docs" / "which-encoder.md",
     ROOT / "docs" / "second-stage.md",
     ROOT / "docs" / "plan.md",
-    ROOT / "docs" / "training.md",
     ROOT / "README.md",
     ROOT / "README.zh-CN.md",
     ROOT / "src" / "bicross" / "models" / "bicross-reranker-minilm-l6" / "README.md",
@@ -290,37 +289,6 @@ def plan_values(plans: Mapping[str, Any]) -> dict[str, str]:
     }
 
 
-def training_values(
-    variants: Mapping[str, Any], mined: Mapping[str, Any], trained: Mapping[str, Any]
-) -> dict[str, str]:
-    """What stands on ``docs/training.md``."""
-    settings, scores = variants["settings"], mined["ndcg"]
-    rows = [["variant", "pairs seen", "alone", "joined, shipped weights", "joined, best weight"]]
-    for name, row in variants["variants"].items():
-        numbers = [f"{row[key]:.3f}" for key in ("alone", "joined", "joined_best")]
-        rows.append([name, f"{row['pairs']:,}", *numbers])
-    first_stage = variants["variants"]["not adapted"]["first_stage"]
-    speed = [["", "pairs a second", "tokens a second", "times as fast"]]
-    for row in trained["rows"]:
-        pairs, tokens = (row[key]["ours"] for key in ("pairs_per_s", "tokens_per_s"))
-        speed.append([row["encoder"], f"{pairs:.0f}", f"{tokens:,}", f"{row['ratio']:.2f}"])
-    return {
-        "variants": table(rows),
-        "variants_about": (
-            f"{collection(settings['collection'])}, {settings['groups']} pseudo queries, {settings['measured']} judged "
-            f"ones, {settings['candidates']} candidates each; nDCG@10 of the first stage is {first_stage:.3f}."
-        ),
-        "mining": (
-            f"On {collection(mined['collection'])} (dev, {mined['queries']} queries, {mined['documents']:,} documents) "
-            f"the bi-encoder has nDCG@10 {scores['base']:.3f} before training, {scores['random']:.3f} after "
-            f"{mined['examples']:,} examples with random negatives, and {scores['mined']:.3f} with mined ones in their "
-            f"place (p = {mined['p_mined_against_random']:.2g})."
-        ),
-        "train_speed": table(speed),
-        "train_about": f"{trained['precision']}, batches of {trained['batch']}, {trained['rounds']} rounds",
-    }
-
-
 def _quality_table(judged: Sequence[Mapping[str, Any]], language: int) -> str:
     """nDCG@10, and how much of its candidates the cross-encoder reads when it stops by itself."""
     head = [("collection", "数据集")[language], ("queries", "查询")[language]]
@@ -349,14 +317,11 @@ def filled(page: str, shown: Mapping[str, str]) -> str:
 
 def stored_values() -> dict[str, str]:
     """What the page shows, from the results that are in the repository."""
-
-    def read(*names: str) -> list[dict[str, Any]]:
-        return [json.loads((RESULTS / f"{name}.json").read_text()) for name in names]
-
-    guide, plans = read("guide", "plan")
-    second_stage = second_stage_values(*read("second-stage", "budget", "cascade", "legal"))
-    training = training_values(*read("variants", "mining", "train"))
-    return values(judged_sets(), guide) | plan_values(plans) | second_stage | training
+    guide, plans, *others = (
+        json.loads((RESULTS / f"{name}.json").read_text())
+        for name in ("guide", "plan", "second-stage", "budget", "cascade", "legal")
+    )
+    return values(judged_sets(), guide) | plan_values(plans) | second_stage_values(*others)
 
 
 def judged_sets() -> list[dict[str, Any]]:
