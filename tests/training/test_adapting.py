@@ -70,6 +70,8 @@ def test_too_little_to_learn_from(tmp_path: Path) -> None:
         index.add([Document("a", PASSAGE)])
         with pytest.raises(UsageError, match="its documents suggest 1 queries, and at least 50 are needed"):
             adapt(index)
+        with pytest.raises(UsageError, match="queries is 10; it must be at least 50"):
+            adapt(index, queries=10)
 
 
 @pytest.mark.slow

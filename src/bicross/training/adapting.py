@@ -88,12 +88,14 @@ def adapt(
         say: Is given a line now and then.
 
     Raises:
-        UsageError: The corpus suggests fewer than ``FEWEST_QUERIES`` queries.
+        UsageError: ``queries`` is less than ``FEWEST_QUERIES``, or the corpus does not suggest as many.
         ModelNotFoundError, ModelError, TrainingError, StorageError: See ``train_cross_encoder``.
     """
     settings = replace(settings or CrossEncoderTraining(), loss="mse")
     settings.check()
     check_machine(settings, device)
+    if queries < FEWEST_QUERIES:
+        raise UsageError(f"queries is {queries}; it must be at least {FEWEST_QUERIES}")
     unfinished, finished, before = (index.path / name for name in (UNFINISHED, ADAPTED, BEFORE))
     if before.exists() and not finished.exists():  # it was stopped between two renames
         before.rename(finished)
