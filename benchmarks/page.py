@@ -18,6 +18,7 @@ PAGES = [
     ROOT / "docs" / "which-encoder.md",
     ROOT / "docs" / "second-stage.md",
     ROOT / "docs" / "plan.md",
+    ROOT / "docs" / "training.md",
     ROOT / "README.md",
     ROOT / "README.zh-CN.md",
     ROOT / "src" / "bicross" / "models" / "bicross-reranker-minilm-l6" / "README.md",
@@ -289,6 +290,19 @@ def plan_values(plans: Mapping[str, Any]) -> dict[str, str]:
     }
 
 
+def training_values(trained: Mapping[str, Any]) -> dict[str, str]:
+    """What stands on ``docs/training.md``."""
+    speed = [["", "pairs a second", "tokens a second", "times as fast", "rounds"]]
+    for encoder, row in trained["rows"].items():
+        pairs, tokens = (row[key]["ours"] for key in ("pairs_per_s", "tokens_per_s"))
+        rounds = ", ".join(f"{ratio:.2f}" for ratio in row["ratios"])
+        speed.append([encoder, f"{pairs:.1f}", f"{tokens:,}", f"{row['ratio']:.2f}", rounds])
+    return {
+        "train_speed": table(speed),
+        "train_about": f"{trained['precision']}, batches of {trained['batch']}, medians of {trained['rounds']} rounds",
+    }
+
+
 def _quality_table(judged: Sequence[Mapping[str, Any]], language: int) -> str:
     """nDCG@10, and how much of its candidates the cross-encoder reads when it stops by itself."""
     head = [("collection", "数据集")[language], ("queries", "查询")[language]]
@@ -317,11 +331,12 @@ def filled(page: str, shown: Mapping[str, str]) -> str:
 
 def stored_values() -> dict[str, str]:
     """What the page shows, from the results that are in the repository."""
-    guide, plans, *others = (
+    guide, plans, trained, *others = (
         json.loads((RESULTS / f"{name}.json").read_text())
-        for name in ("guide", "plan", "second-stage", "budget", "cascade", "legal")
+        for name in ("guide", "plan", "train", "second-stage", "budget", "cascade", "legal")
     )
-    return values(judged_sets(), guide) | plan_values(plans) | second_stage_values(*others)
+    shown = values(judged_sets(), guide) | plan_values(plans) | training_values(trained)
+    return shown | second_stage_values(*others)
 
 
 def judged_sets() -> list[dict[str, Any]]:

@@ -118,3 +118,13 @@ def test_the_page_of_the_second_stage_has_the_numbers_of_the_files() -> None:
 )
 def test_durations_are_in_a_unit_that_people_think_in(script: ModuleType, seconds: float, text: str) -> None:
     assert script.duration(seconds) == text
+
+
+def test_the_page_of_training_has_the_numbers_of_the_file() -> None:
+    stored = json.loads((RESULTS / "train.json").read_text())["rows"]
+    _, _, *rows = cells(shown((ROOT / "docs" / "training.md").read_text(encoding="utf-8"), "train_speed"))
+    assert [row[0] for row in rows] == list(stored)
+    for row in rows:
+        measured = stored[row[0]]
+        assert float(row[1]) == pytest.approx(measured["pairs_per_s"]["ours"], abs=0.051)
+        assert float(row[3]) == pytest.approx(measured["ratio"], abs=0.0051)
