@@ -6,6 +6,7 @@ import random
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol, TypeVar
 
 from bicross.documents import read_documents
 from bicross.errors import UsageError
@@ -18,6 +19,14 @@ MOST_QUERIES, MOST_DOCUMENTS = 500, 5000
 
 #: Of the queries so many are held out where no dev split is named.
 HELD_OUT = 0.1
+
+
+class _Asked(Protocol):
+    @property
+    def query(self) -> str: ...
+
+
+A = TypeVar("A", bound=_Asked)
 
 
 @dataclass(frozen=True)
@@ -77,15 +86,36 @@ def hold_out(examples: Sequence[Example], seed: int) -> tuple[list[Example], Dev
     Raises:
         UsageError: There is only one query.
     """
-    queries = sorted({plain(example.query) for example in examples})
-    if len(queries) < 2:
-        raise UsageError("all examples are of one query; nothing is left to measure with: name a dev split with --dev")
-    number = min(MOST_QUERIES, max(1, round(HELD_OUT * len(queries))))
-    out = set(random.Random(seed).sample(queries, number))
-    train = [example for example in examples if plain(example.query) not in out]
-    asked = [example for example in examples if plain(example.query) in out]
+    train, asked = split_by_query(examples, HELD_OUT, MOST_QUERIES, seed, "examples", "dev split")
     others = [text for example in train for text in (example.positive, *example.negatives)]
-    return train, _of_examples(f"{number} of {len(queries)} queries, held out", asked, seed, others)
+    out, queries = (len({plain(example.query) for example in some}) for some in (asked, examples))
+    return train, _of_examples(f"{out} of {queries} queries, held out", asked, seed, others)
+
+
+def split_by_query(
+    items: Sequence[A], share: float, most: int, seed: int, what: str, dev: str
+) -> tuple[list[A], list[A]]:
+    """Those to learn from, and those of a share of the queries, at most so many, that is kept out.
+
+    Args:
+        items: Each with its query; queries that differ in case and spaces only are one.
+        share: Of the queries, to keep out.
+        most: Queries to keep out.
+        seed: Of the choice.
+        what: What the items are called in the message.
+        dev: What else could be measured on, in the message.
+
+    Raises:
+        UsageError: There is only one query.
+    """
+    queries = sorted({plain(item.query) for item in items})
+    if len(queries) < 2:
+        raise UsageError(f"all {what} are of one query; nothing is left to measure with: name a {dev} with --dev")
+    out = set(random.Random(seed).sample(queries, min(most, max(1, round(share * len(queries))))))
+    return (
+        [item for item in items if plain(item.query) not in out],
+        [item for item in items if plain(item.query) in out],
+    )
 
 
 def _of_examples(name: str, examples: Sequence[Example], seed: int, others: Sequence[str] = ()) -> Dev:

@@ -20,6 +20,7 @@ from bicross.errors import DocumentError, UsageError
 from bicross.evaluation.collection import find_collection
 from bicross.evaluation.judged import judged_queries, read_queries
 from bicross.evaluation.lines import numbered_lines
+from bicross.training.dev import split_by_query
 from bicross.training.examples import plain
 
 
@@ -88,15 +89,7 @@ def split_groups(groups: Sequence[Group], share: float, most: int, seed: int) ->
     Raises:
         UsageError: There is only one query.
     """
-    queries = sorted({plain(group.query) for group in groups})
-    if len(queries) < 2:
-        raise UsageError("all pairs are of one query; nothing is left to measure with: name a dev file with --dev")
-    number = min(most, max(1, round(share * len(queries))))
-    out = set(random.Random(seed).sample(queries, number))
-    return (
-        [group for group in groups if plain(group.query) not in out],
-        [group for group in groups if plain(group.query) in out],
-    )
+    return split_by_query(groups, share, most, seed, "pairs", "dev file")
 
 
 def groups_apart(train: Sequence[Group], dev: Sequence[Group], name: str, *, allowed: bool) -> list[Group]:
