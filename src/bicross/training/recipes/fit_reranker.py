@@ -1,12 +1,12 @@
 """Fit what is stored beside the bundled cross-encoder, and pack it for shipping.
 
 On judged queries that neither training nor the tests see, the candidates of both sides of the first stage are read to
-depth 100: the queries that ``prepare_reranker`` kept out (``held_out.json``), the dev splits of WikiQA and CoSQA, and
-some of CMRC. Each collection weighs the same. Fitted are the relevance of the bare logit, and for each way to
-find candidates the numbers of ``bicross.search.two_stages``. The weights of the model are stored in fp16.
+depth 100: the queries that ``sources`` holds out, the dev splits of WikiQA and CoSQA, and some of CMRC.
+Each collection weighs the same. Fitted are the relevance of the bare logit, and for each way to find candidates the
+numbers of ``bicross.search.two_stages``. The weights of the model are stored in fp16.
 
-Run: ``python -m bicross.training.recipes.fit_reranker --data DATA --groups WORK --model RUN/final
---indexes INDEXES --out FOLDER``; without ``--model`` what lies in FOLDER is fitted anew.
+Run: ``python -m bicross.training.recipes.fit_reranker --data DATA --model WORK/cross-encoder --indexes INDEXES
+--out FOLDER``; without ``--model`` what lies in FOLDER is fitted anew.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ from bicross.index.first_stage import shipped
 from bicross.index.retrieval import DEPTH
 from bicross.opening import open_or_create
 from bicross.search.two_stages import before, calibration_json
-from bicross.training.recipes.prepare_reranker import SEED, Collection, read_beir
+from bicross.training.recipes.sources import SEED, Collection, held_out, read_beir
 
 SHIPPED_TOKENS = 512
 CARRIED = ("tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "vocab.txt")
@@ -67,12 +67,13 @@ def fitted_queries(collection: str, split: str, query_ids: Iterable[str]) -> set
     return set(sorted(query_ids)[:CMRC_QUERIES]) if (collection, split) == ("cmrc2018-dev-zh", "test") else set()
 
 
-def fitting_queries(data: Path, held_out: dict[str, list[str]]) -> list[Collection]:
+def fitting_queries(data: Path) -> list[Collection]:
     """The collections, each with the queries to fit on."""
     collections = []
+    kept_out = held_out(data)
     for (name, split), most in QUERIES.items():
-        source = read_beir(data / "beir" / name, split, 1)
-        ids = sorted(fitted_queries(name, split, source.queries) or held_out.get(name) or source.queries)
+        source = read_beir(data / "beir" / name, split)
+        ids = sorted(fitted_queries(name, split, source.queries) or kept_out.get(name) or source.queries)
         random.Random(SEED).shuffle(ids)
         source.queries = {query_id: source.queries[query_id] for query_id in ids[:most]}
         collections.append(source)
@@ -132,8 +133,7 @@ def pack(model: Path, out: Path) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, required=True)
-    parser.add_argument("--groups", type=Path, required=True, help="the --out of prepare_reranker")
-    parser.add_argument("--model", type=Path, help="the folder that train_reranker made")
+    parser.add_argument("--model", type=Path, help="the folder that train made")
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--indexes", type=Path, required=True, help="where indexes of the collections are kept")
     args = parser.parse_args()
@@ -143,7 +143,7 @@ def main() -> None:
     model = CrossEncoder(args.out)
     queries: list[ReadQuery] = []
     encoder: dict[str, Any] = {}
-    for source in fitting_queries(args.data, json.loads((args.groups / "held_out.json").read_text())):
+    for source in fitting_queries(args.data):
         corpus = args.data / "beir" / source.name / "corpus.jsonl.gz"
         found, encoder = judged(source, corpus, args.indexes, model)
         queries += found
