@@ -303,14 +303,77 @@ def training_values(trained: Mapping[str, Any]) -> dict[str, str]:
     }
 
 
+#: The sets that a row of the recipe's tables is the mean of, and the one that stands by itself.
+SIX = ("scifact/test", "nfcorpus/dev", "cranfield/test", "vaswani/test", "msmarco-v1-dl19-pool/test", "wikiqa-tok/test")
+CODE = "cosqa/test"
+
+#: What ``train`` calls its scorers, and what the page does.
+SCORERS = {
+    "dense": "all-MiniLM-L6-v2, the start",
+    "bm25": "BM25",
+    "teacher-1": "all-mpnet-base-v2, a teacher",
+    "teacher-2": "multilingual-e5-small, a teacher",
+    "similarities and BM25": "all of these, weighted",
+    "reader": "all-mpnet-base-v2, trained to read pairs",
+    "wanted": "all of these, weighted: what the models learn",
+    "cross-encoder": "cross-encoder, 6 layers",
+    "fast": "cross-encoder, 3 layers",
+    "bi-encoder": "bi-encoder",
+}
+TRIED = {
+    "labels and teachers": "judgements and teachers, 6 layers",
+    "labels only": "judgements only",
+    "teachers only": "teachers only",
+    "without the reader": "teachers without the one that reads pairs",
+    "score of the retriever as offset": "the retriever's score as a constant in the loss",
+    "means of the segments": "means of query and document instead of `[CLS]`",
+    "2 layers": "2 layers",
+    "4 layers": "4 layers",
+    "half the time": "half the time",
+    "twice the time": "twice the time",
+}
+
+
+def recipe_values(run: Mapping[str, Any]) -> dict[str, str]:
+    """What the training of the shipped models found."""
+
+    def shown(name: str) -> list[str]:
+        each = run[f"ndcg {name}"]
+        return [f"{each[s]:.3f}" for s in (*SIX, CODE)] + [f"{sum(each[s] for s in SIX) / len(SIX):.4f}"]
+
+    def mean(name: str) -> str:
+        return f"{sum(run[f'ndcg {name}'][s] for s in SIX) / len(SIX):.4f}"
+
+    head = [*(collection(s) for s in (*SIX, CODE)), "mean of the first six"]
+    tried = [["", "pairs seen", "alone", "joined with the start and BM25"]]
+    for name, title in TRIED.items():
+        variant = f"variant: {name}"
+        tried.append([title, f"{run[f'pairs {variant}']['pairs']:,}", mean(variant), mean(f"{variant}, joined")])
+    seen = run["pairs cross-encoder"]["pairs"]
+    tried.append(["what is shipped", f"{seen:,}", mean("cross-encoder"), mean("cross-encoder, joined")])
+    groups = run["groups"]
+    return {
+        "recipe_scorers": table([["", *head], *([title, *shown(name)] for name, title in SCORERS.items())]),
+        "recipe_variants": table(tried),
+        "recipe_device": run["device"],
+        "recipe_busy": f"{run['utilisation']['mean']:.0f} %",
+        "recipe_pairs": f"{run['pairs']:,}",
+        "recipe_groups": f"{sum(groups.values()):,}",
+        "recipe_seen": f"{seen:,}",
+        "recipe_speed": f"{run['pairs cross-encoder']['a second']:,}",
+        "recipe_fast_speed": f"{run['pairs fast']['a second']:,}",
+    }
+
+
 def _quality_table(judged: Sequence[Mapping[str, Any]], language: int) -> str:
     """nDCG@10, and how much of its candidates the cross-encoder reads when it stops by itself."""
     head = [("collection", "数据集")[language], ("queries", "查询")[language]]
-    rows = [[*head, *(names[language] for names in JUDGED.values()), ("pairs read", "所读配对")[language]]]
+    systems = [name for name in JUDGED if all(name in ndcg(of_set) for of_set in judged)]
+    rows = [[*head, *(JUDGED[name][language] for name in systems), ("pairs read", "所读配对")[language]]]
     for of_set in judged:
         scores = ndcg(of_set)
         pairs = next(system["cost"]["pairs"] for system in of_set["systems"] if system["name"] == "adaptive@100")
-        numbers = [f"{scores[name]:.3f}" for name in JUDGED]
+        numbers = [f"{scores[name]:.3f}" for name in systems]
         rows.append([collection(of_set["set"]), f"{of_set['queries']:,}", *numbers, f"{pairs:.0f}"])
     return table(rows)
 
@@ -331,11 +394,11 @@ def filled(page: str, shown: Mapping[str, str]) -> str:
 
 def stored_values() -> dict[str, str]:
     """What the page shows, from the results that are in the repository."""
-    guide, plans, trained, *others = (
+    guide, plans, trained, recipe, *others = (
         json.loads((RESULTS / f"{name}.json").read_text())
-        for name in ("guide", "plan", "train", "second-stage", "budget", "cascade", "legal")
+        for name in ("guide", "plan", "train", "recipe", "second-stage", "budget", "cascade", "legal")
     )
-    shown = values(judged_sets(), guide) | plan_values(plans) | training_values(trained)
+    shown = values(judged_sets(), guide) | plan_values(plans) | training_values(trained) | recipe_values(recipe)
     return shown | second_stage_values(*others)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -16,14 +17,29 @@ from bicross.index import EncodedDocument, LocalIndex, read_manifest
 from bicross.index.manifest import FILE
 from bicross.index.transfer import read_export
 
-#: In the folder of an index: the cross-encoder that was adapted to it.
-ADAPTED = "cross-encoder"
+#: In the folder of an index: the cross-encoder that was adapted to it, the one that is just being adapted, and the one
+#: before while the new one takes its place.
+ADAPTED, ADAPTING, ADAPTED_BEFORE = "cross-encoder", "adapting", "cross-encoder.before"
 
 
 def default_cross_encoder(index: str | Path) -> str | Path:
     """The cross-encoder that ``bicross adapt`` fitted to the index in a folder, else the one that bicross ships."""
     adapted = Path(index) / ADAPTED
     return adapted if is_model_folder(adapted) else DEFAULT_CROSS_ENCODER
+
+
+def forget_adapted(index: str | Path) -> bool:
+    """Take the adapted cross-encoder, and what a stopped run left, out of the folder of an index.
+
+    The numbers that ``bicross calibrate`` fitted for it stay, and mean nothing to another one.
+
+    Returns:
+        Whether one was there.
+    """
+    there = (Path(index) / ADAPTED).is_dir()
+    for name in (ADAPTED, ADAPTED_BEFORE, ADAPTING):
+        shutil.rmtree(Path(index) / name, ignore_errors=True)
+    return there
 
 
 def open(

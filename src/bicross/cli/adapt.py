@@ -35,19 +35,18 @@ def adapt(
     from bicross.encoders.loading import DEFAULT_CROSS_ENCODER
     from bicross.errors import UsageError
     from bicross.index import read_manifest
-    from bicross.opening import open
-
-    check_extra()
-    from bicross.training.adapting import adapt as adapted
-    from bicross.training.adapting import undo as undone
-    from bicross.training.cross_encoder import CrossEncoderTraining
+    from bicross.opening import forget_adapted, open
 
     if undo:
         read_manifest(index)  # it is an index
-        if not undone(index):
+        if not forget_adapted(index):
             raise UsageError(f"{index}: no cross-encoder was adapted to it")
         typer.echo(f"{index}: the adapted cross-encoder is gone; searches use {DEFAULT_CROSS_ENCODER} again")
         return
+    check_extra()
+    from bicross.training.adapting import adapt as adapted
+    from bicross.training.cross_encoder import CrossEncoderTraining
+
     settings = CrossEncoderTraining(
         base=base or DEFAULT_CROSS_ENCODER,
         layers=layers,

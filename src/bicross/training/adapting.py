@@ -21,7 +21,7 @@ from bicross.encoders.loading import find_model, weights_sha256
 from bicross.errors import UsageError
 from bicross.index import LocalIndex
 from bicross.index.fitted import FILE as OF_INDEX
-from bicross.opening import ADAPTED
+from bicross.opening import ADAPTED, ADAPTED_BEFORE, ADAPTING
 from bicross.search.two_stages import read_two_stages
 from bicross.training.card import write_card
 from bicross.training.cross_encoder import CrossEncoderTraining, TrainedCrossEncoder, learn
@@ -30,12 +30,6 @@ from bicross.training.groups import Group, split_groups
 from bicross.training.pseudo import PseudoQuery, pseudo_queries
 from bicross.training.running import check_machine, close_run
 from bicross.training.teachers import joined, scores_of
-
-#: Where the model is while it learns, in the folder of the index.
-UNFINISHED = "adapting"
-
-#: Where the one before it is, while the new one takes its place.
-BEFORE = f"{ADAPTED}.before"
 
 #: Fewer teach nothing that would hold for others.
 FEWEST_QUERIES = 50
@@ -96,7 +90,7 @@ def adapt(
     check_machine(settings, device)
     if queries < FEWEST_QUERIES:
         raise UsageError(f"queries is {queries}; it must be at least {FEWEST_QUERIES}")
-    unfinished, finished, before = (index.path / name for name in (UNFINISHED, ADAPTED, BEFORE))
+    unfinished, finished, before = (index.path / name for name in (ADAPTING, ADAPTED, ADAPTED_BEFORE))
     if before.exists() and not finished.exists():  # it was stopped between two renames
         before.rename(finished)
     asked = pseudo_queries(index, queries, settings.seed)
@@ -131,20 +125,6 @@ def adapt(
     write_card(finished, "text-ranking", settings.base, lines, "bicross adapt")
     _carry_numbers(index, weights_sha256(base), weights_sha256(finished))
     return Adapted(str(finished), len(train), trained)
-
-
-def undo(folder: Path) -> bool:
-    """Take the adapted cross-encoder, and what a stopped run left, out of the folder of an index.
-
-    The numbers that ``bicross calibrate`` fitted for it stay, and mean nothing to another one.
-
-    Returns:
-        Whether one was there.
-    """
-    there = (folder / ADAPTED).is_dir()
-    for name in (ADAPTED, BEFORE, UNFINISHED):
-        shutil.rmtree(folder / name, ignore_errors=True)
-    return there
 
 
 def _carry_numbers(index: LocalIndex, base: str, adapted: str) -> None:

@@ -13,7 +13,8 @@ One run, in this order; what is done is kept in WORK, and the same command goes 
    what is wanted, moved by ``LABEL_NATS`` for a judged document, and softmax of the logits (ListNet, Cao et al. 2007).
    Groups that people judged also pay a binary cross-entropy on the bare logit, so that its level means the same for
    every query. The fast one starts as three layers of the large one and also learns its logits. The bi-encoder learns
-   the similarities within batches of one source, and its own groups as the cross-encoder does.
+   the similarities within batches of one source, and its own groups as the cross-encoder does; then it is averaged with
+   the base model, for what it forgot (WiSE-FT, Wortsman et al. 2022).
 6. If asked for, the cross-encoder starts anew in many short ways, to see what matters.
 
 It runs on a GPU, or on CPUs at a smaller size (``--share`` of ``prepare``, and few steps here). Of bicross it needs the
@@ -47,10 +48,13 @@ from bicross.training.recipes.groups import (
     weighted,
 )
 from bicross.training.recipes.lessons import Lesson, Pace, listwise, similarity_loss, train
-from bicross.training.recipes.reading import DEVICE, Encoder, Reader, Texts, read_sources
+from bicross.training.recipes.reading import DEVICE, Encoder, Reader, Texts, Tokens, read_sources
 
 #: Layers of the large cross-encoder that the fast one starts with.
 FAST = (0, 2, 5)
+
+#: The share of the base model's weights in the bi-encoder.
+OF_BASE = 0.5
 
 Vectors = dict[str, tuple[Tensor, Tensor]]
 
@@ -185,18 +189,28 @@ def train_bi_encoder(
     teachers = {name: (weight, vectors[name]) for name, weight in weights.items()}
     loss_of = similarity_loss(encoder, tokens, run.groups, wanted, teachers, scale, run.batch * 2, 8)
     run.log.put("steps bi-encoder", train(encoder.model, loss_of, rate, pace, "bi-encoder"))
-    embedded = (encoder.embed(tokens[0]), encoder.embed(tokens[1]))
-    add_similarities(run.measured, "pupil", embedded)
-    run.show("bi-encoder", run.measured.features["pupil"])
-    again = groups_of(run.texts.sources, embedded, measured=True)
-    add_similarities(again, "pupil", embedded)
-    run.log.put("ndcg bi-encoder over its own candidates", ndcg(again, again.features["pupil"]))
+    measure_bi_encoder(run, "bi-encoder", encoder, tokens)
+    trained = encoder.model.state_dict()
+    for name, before in Encoder(base, run.tokens).model.state_dict().items():
+        if before.is_floating_point():
+            trained[name].lerp_(before, OF_BASE)
+    measure_bi_encoder(run, "bi-encoder averaged", encoder, tokens)
     new = folder.with_suffix(".new")
     shutil.copytree(base, new, dirs_exist_ok=True)
-    kept = {name: w.detach().half().cpu().contiguous() for name, w in encoder.model.state_dict().items()}
+    kept = {name: w.detach().half().cpu().contiguous() for name, w in trained.items()}
     save_file(kept, new / "model.safetensors", metadata={"format": "pt"})
     new.rename(folder)
     run.log.took("bi-encoder")
+
+
+def measure_bi_encoder(run: Run, name: str, encoder: Encoder, tokens: tuple[Tokens, Tokens]) -> None:
+    """Over the base model's candidates, beside the others, and over its own."""
+    embedded = (encoder.embed(tokens[0]), encoder.embed(tokens[1]))
+    add_similarities(run.measured, "pupil", embedded)
+    run.show(name, run.measured.features["pupil"])
+    own = groups_of(run.texts.sources, embedded, measured=True)
+    add_similarities(own, "pupil", embedded)
+    run.log.put(f"ndcg {name} over its own candidates", ndcg(own, own.features["pupil"]))
 
 
 def _spread(layers: int, depth: int) -> list[int]:
