@@ -5,8 +5,7 @@ fitted on four fifths of the queries and applied to the fifth, what reading with
 what it costs, in pairs of the larger one. How much quicker the quick one is gets measured on the way, in turns. Prints
 a table and writes ``benchmarks/results/cascade.json``.
 
-Run: ``python benchmarks/cascade.py --data DATA --indexes INDEXES --quick FOLDER``, where FOLDER is what
-``bicross.training.recipes.distil_reranker`` made.
+Run: ``python benchmarks/cascade.py --data DATA --indexes INDEXES --quick bicross-reranker-minilm-l3``.
 """
 
 from __future__ import annotations

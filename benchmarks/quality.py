@@ -30,7 +30,6 @@ from bicross.encoders.cross_encoder import Scored
 from bicross.evaluation.outcome import summary
 from bicross.opening import open_or_create
 from bicross.training.recipes.fit_first_stage import for_fitting
-from bicross.training.recipes.fit_reranker import fitted_queries
 
 FIRST_STAGE = Path(bicross.__file__).parent / "models" / "first-stage.json"
 RESULTS = Path(__file__).parent / "results" / "quality.json"
@@ -74,7 +73,7 @@ def asked(folder: Path, split: str, number: int | None, into: Path) -> Path:
     """The queries of a split that nothing was fitted on, or ``number`` of them at random, in a file."""
     with (folder / "qrels" / f"{split}.tsv").open(encoding="utf-8") as lines:
         judged = {line.split("\t")[0] for line in islice(lines, 1, None)}
-    fitted_on = for_fitting(folder.name, split, judged) | fitted_queries(folder.name, split, judged)
+    fitted_on = for_fitting(folder.name, split, judged)
     kept = set(sorted(judged - fitted_on, key=lambda query_id: sha256(f"asked {query_id}".encode()).digest())[:number])
     file = into / f"{folder.name}-{split}.jsonl"
     with (folder / "queries.jsonl").open(encoding="utf-8") as lines:

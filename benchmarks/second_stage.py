@@ -74,7 +74,7 @@ def row(name: str, pools: list[Pool], numbers: TwoStages, judge: CrossEncoder) -
 def _trusted(index: LocalIndex, query: str, numbers: TwoStages) -> bool:
     """Whether the logit counts for what this query finds."""
     texts = [candidate.chunk.embedded_text for candidate in index.search(query, top_k=LOOKED_AT)]
-    return numbers.for_texts(texts) is numbers
+    return numbers.unread(texts) is None
 
 
 def shares(pools: list[Pool], numbers: TwoStages, depth: int = DEPTH) -> list[float]:

@@ -152,6 +152,17 @@ def test_a_pool_is_in_the_order_of_its_first_stage_and_holds_what_was_read() -> 
     assert found.ideal == pytest.approx(2 + 1 / np.log2(3))
 
 
+def test_the_first_stage_may_count_more_than_what_was_fitted() -> None:
+    pools = made_pools(50)
+    fitted, wary = fit_two_stages(pools, "before"), fit_two_stages(pools, "before", evidence_times=2)
+    assert wary.logit == fitted.logit
+    assert wary.evidence == pytest.approx(2 * fitted.evidence, rel=1e-4)
+    for numbers in (fitted, wary):  # relevance is fitted for the weights that are stored
+        scores = np.concatenate([numbers.final(p.logits, p.evidence) for p in pools])
+        grades = np.concatenate([p.grades for p in pools]) > 0
+        assert numbers.calibration(scores).mean() == pytest.approx(grades.mean(), abs=0.02)
+
+
 def test_numbers_come_back_from_their_file_beside_what_else_is_there(tmp_path: Path) -> None:
     file = tmp_path / "fitted.json"
     numbers = fit_two_stages(made_pools(50), "before", "model")

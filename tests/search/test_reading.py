@@ -17,6 +17,7 @@ from bicross.index.fitted import FILE as FITTED
 from bicross.search.code import share_of_code
 from bicross.search.hit import Reading
 from bicross.search.pace import REFUSALS, Clock, Pace, busiest
+from bicross.search.scripts import share_of_foreign
 
 QUESTIONS = [
     "copy a whole folder with everything in it",
@@ -89,6 +90,26 @@ def test_code_is_left_to_the_first_stage(tmp_path: Path, bi_encoder: BiEncoder, 
         mixed = searcher.search(QUESTIONS[1], top_k=3).reading
         assert mixed is not None
         assert mixed.read > 0
+
+
+def test_what_is_not_english_is_left_to_the_first_stage(
+    tmp_path: Path, bi_encoder: BiEncoder, cross_encoder: CrossEncoder
+) -> None:
+    pieces = ["柏林是德国的首都。", "长城位于中国北方。", "巴黎在塞纳河边, Paris。", "东京有很多人。"]
+    with LocalIndex.create(tmp_path / "chinese", bi_encoder, language="zh") as index:
+        index.add([Document(f"{i}", text) for i, text in enumerate(pieces)])
+        searcher = Searcher(index, cross_encoder)
+        left = searcher.search("德国的首都是哪里", top_k=3)
+        assert str(left.reading) == "read 0 of 4 candidates: it reads English, and they are in another script"
+        assert left.hits[0].document_id == "0"
+        assert searcher.search("德国的首都是哪里", top_k=3, read_all=True).reading == Reading(4, 4, "all")
+
+
+def test_the_share_of_foreign_letters() -> None:
+    assert share_of_foreign([]) == share_of_foreign(["123 !"]) == 0
+    assert share_of_foreign(["Müller straße Ł", "the angle α of a wing, 30°"] * 2) < 0.1
+    assert share_of_foreign(["Привет", "γειά", "مرحبا"]) == 1
+    assert share_of_foreign(["ＦＵＬＬ width", "柏林"]) == 0.5
 
 
 @given(st.lists(st.text(max_size=40), max_size=15))

@@ -48,13 +48,23 @@ class _Seen:
     relevant: Floats
 
 
-def fit_two_stages(pools: Sequence[Pool], before_sha256: str, cross_encoder_sha256: str = "") -> TwoStages:
+def fit_two_stages(
+    pools: Sequence[Pool], before_sha256: str, cross_encoder_sha256: str = "", *, evidence_times: float = 1.0
+) -> TwoStages:
     """Weights, relevance and stopping for pools that were read to their ends; the same as they are stored.
+
+    Args:
+        pools: Candidates with logits, evidence and grades.
+        before_sha256: See ``TwoStages``.
+        cross_encoder_sha256: See ``TwoStages``.
+        evidence_times: The weight of the evidence is so many times what was fitted: where the pools are of a kind that
+            the cross-encoder knows better than others.
 
     Raises:
         UsageError: No pool has a relevant document.
     """
     logit, evidence = fit_weights(pools)
+    evidence *= evidence_times
     calibration = fit_relevance(pools, lambda p: logit * p.logits + evidence * p.evidence)
     stopping = fit_stopping(pools, logit, evidence)
     numbers = TwoStages(before_sha256, logit, evidence, calibration, stopping, cross_encoder_sha256)

@@ -38,7 +38,7 @@ def print_result(result: SearchResult, explain: bool) -> None:
         if result.weighing and result.hits:
             console.print(_weighing(result.weighing), soft_wrap=True)
         console.print(cost_table(result))
-    if result.reading and (explain or result.reading.stopped in ("budget", "too long", "code")):
+    if result.reading and (explain or result.reading.stopped in ("budget", "too long", "code", "language")):
         console.print(f"The cross-encoder {result.reading}.", soft_wrap=True)
 
 

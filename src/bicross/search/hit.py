@@ -74,8 +74,8 @@ class StageCost:
 
 
 #: Why reading ended: nothing was left, the rest could hardly change the top, time was up, the query is too long, or the
-#: candidates are program code.
-Stopped = Literal["all", "settled", "budget", "too long", "code"]
+#: candidates are program code, or in a language that the cross-encoder does not read.
+Stopped = Literal["all", "settled", "budget", "too long", "code", "language"]
 
 
 @dataclass(frozen=True)
@@ -91,6 +91,7 @@ class Reading:
         reasons |= {
             "too long": ": the query is longer than it reads",
             "code": ": it reads prose, and they are code",
+            "language": ": it reads English, and they are in another script",
         }
         return f"read {self.read} of {self.candidates} candidates{reasons[self.stopped]}"
 

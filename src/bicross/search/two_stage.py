@@ -22,7 +22,7 @@ from bicross.search.code import LOOKED_AT
 from bicross.search.hit import Hit, SearchResult, StageCost, StageScore, Stopped
 from bicross.search.pace import Clock, Pace, busiest
 from bicross.search.reranking import characters, first_batch, read_candidates, settled_by
-from bicross.search.two_stages import TwoStages, before, read_two_stages
+from bicross.search.two_stages import TwoStages, Unread, before, read_two_stages
 
 Retrieve = Callable[[int], list[Candidate]]
 
@@ -169,9 +169,10 @@ class Searcher:
         if self.cross_encoder and found:
             begun = perf_counter()
             numbers = self.two_stages(mode, dense_weight, fusion)
-            numbers = numbers and numbers.for_texts([c.chunk.embedded_text for c in found[:LOOKED_AT]])
+            unread = numbers.unread([c.chunk.embedded_text for c in found[:LOOKED_AT]]) if numbers else None
+            numbers = numbers.without_logit() if numbers and unread else numbers
             stopping = numbers.stopping if numbers and not read_all else None
-            beyond = _beyond(question, numbers) if not read_all and min_relevance is None else None
+            beyond = _beyond(question, numbers, unread) if not read_all and min_relevance is None else None
             scored, reading = read_candidates(
                 query,
                 found,
@@ -207,11 +208,11 @@ class Searcher:
             raise UsageError("budget_ms stops when time is up and read_all never; choose one of them")
 
 
-def _beyond(question: Question, numbers: TwoStages | None) -> Stopped | None:
+def _beyond(question: Question, numbers: TwoStages | None, unread: Unread | None) -> Stopped | None:
     """Why the cross-encoder has nothing to add, if so."""
     if len(question.vectors or ()) > 1:
         return "too long"
-    return "code" if numbers and not numbers.logit else None
+    return unread or ("settled" if numbers and not numbers.logit else None)
 
 
 def _reranked(

@@ -13,7 +13,7 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -21,11 +21,15 @@ import numpy.typing as npt
 from bicross.encoders.calibration import Calibration, Isotonic, calibration_of
 from bicross.errors import BicrossError, CorpusError
 from bicross.search.code import share_of_code
+from bicross.search.scripts import share_of_foreign
 from bicross.search.stopping import Stopping
 
 Floats = npt.NDArray[np.float64]
 
 KEY = "two_stages"
+
+#: What a cross-encoder may not have been made for.
+Unread = Literal["code", "language"]
 
 
 @dataclass(frozen=True)
@@ -41,6 +45,7 @@ class TwoStages:
         cross_encoder_sha256: Hash of the weights of the cross-encoder; empty for the one beside which they lie.
         most_code: Where more of the candidates' lines are program code, see ``code.py``, the logit does not count; None
             counts it always.
+        most_foreign: So where more of their letters are not Latin, see ``scripts.py``.
     """
 
     before_sha256: str
@@ -50,16 +55,23 @@ class TwoStages:
     stopping: Stopping | None = None
     cross_encoder_sha256: str = ""
     most_code: float | None = None
+    most_foreign: float | None = None
 
     def __post_init__(self) -> None:
         if not (0 <= self.logit < np.inf and 0 <= self.evidence < np.inf):
             raise ValueError(f"weights must not be negative: logit {self.logit}, evidence {self.evidence}")
 
-    def for_texts(self, texts: Sequence[str]) -> TwoStages:
-        """The numbers for these candidates: where they are code, the logit has no weight, and reading no stop."""
-        if self.most_code is None or share_of_code(texts) <= self.most_code:
-            return self
+    def without_logit(self) -> TwoStages:
+        """The numbers for candidates that the cross-encoder can't read: no weight to its logit, no stop to reading."""
         return replace(self, logit=0.0, stopping=None)
+
+    def unread(self, texts: Sequence[str]) -> Unread | None:
+        """What the cross-encoder was not made for, if these candidates are that."""
+        if self.most_code is not None and share_of_code(texts) > self.most_code:
+            return "code"
+        if self.most_foreign is not None and share_of_foreign(texts) > self.most_foreign:
+            return "language"
+        return None
 
     def final(self, logits: npt.ArrayLike, evidence: npt.ArrayLike) -> Floats:
         """The final score, float64, of logits and first-stage scores of the same shape."""
@@ -88,6 +100,7 @@ def as_json(numbers: TwoStages) -> dict[str, Any]:
         "calibration": calibration_json(numbers.calibration),
         "stopping": None,
         "most_code": numbers.most_code,
+        "most_foreign": numbers.most_foreign,
     }
     if numbers.stopping:
         values = {name: _short(value) for name, value in vars(numbers.stopping).items() if name != "chance"}
@@ -109,7 +122,7 @@ def from_json(stored: Mapping[str, Any]) -> TwoStages:
     Raises:
         KeyError, TypeError, ValueError: It did not write this.
     """
-    stopping, code = stored.get("stopping"), stored.get("most_code")
+    stopping, code, foreign = (stored.get(key) for key in ("stopping", "most_code", "most_foreign"))
     return TwoStages(
         str(stored["before_sha256"]),
         float(stored["logit"]),
@@ -125,6 +138,7 @@ def from_json(stored: Mapping[str, Any]) -> TwoStages:
         ),
         str(stored.get("cross_encoder_sha256", "")),
         None if code is None else float(code),
+        None if foreign is None else float(foreign),
     )
 
 
