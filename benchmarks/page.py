@@ -403,9 +403,9 @@ def stored_values() -> dict[str, str]:
 
 
 def judged_sets() -> list[dict[str, Any]]:
-    """A row a collection."""
+    """A row a collection, in the order of their names above."""
     sets: list[dict[str, Any]] = json.loads((RESULTS / "quality.json").read_text())["sets"]
-    return sets
+    return sorted(sets, key=lambda row: list(COLLECTIONS).index(row["set"].partition("/")[0]))
 
 
 def fill() -> None:
