@@ -82,7 +82,7 @@ def test_the_tables_have_the_numbers_of_the_files(script: ModuleType, page: str)
         for row, stored in zip(rows, script.judged_sets(), strict=True):
             assert int(row[1].replace(",", "")) == stored["queries"]
             by_name = script.ndcg(stored)
-            expected = [by_name[system] for system in script.JUDGED]
+            expected = [by_name[system] for system in script.JUDGED if system in by_name]
             assert [float(cell) for cell in row[2:-1]] == pytest.approx(expected, abs=0.00051)
 
 
