@@ -337,12 +337,11 @@ TRIED = {
 def recipe_values(run: Mapping[str, Any]) -> dict[str, str]:
     """What the training of the shipped models found."""
 
-    def shown(name: str) -> list[str]:
-        each = run[f"ndcg {name}"]
-        return [f"{each[s]:.3f}" for s in (*SIX, CODE)] + [f"{sum(each[s] for s in SIX) / len(SIX):.4f}"]
-
     def mean(name: str) -> str:
         return f"{sum(run[f'ndcg {name}'][s] for s in SIX) / len(SIX):.4f}"
+
+    def shown(name: str) -> list[str]:
+        return [*(f"{run[f'ndcg {name}'][s]:.3f}" for s in (*SIX, CODE)), mean(name)]
 
     head = [*(collection(s) for s in (*SIX, CODE)), "mean of the first six"]
     tried = [["", "pairs seen", "alone", "joined with the start and BM25"]]

@@ -260,9 +260,8 @@ def main() -> None:
     args.work.mkdir(parents=True, exist_ok=True)
     log = Log(args.work / "log.json")
     paces = [Pace(seconds, steps) for seconds, steps in zip(args.seconds, args.steps, strict=True)]
-    learnt_from = read_sources([args.texts])
-    names = {source.name for source in learnt_from}
-    sources = read_sources([args.texts, args.measured]) if args.measured else learnt_from
+    sources = read_sources([args.texts, *([args.measured] if args.measured else [])])
+    names = {source.name for source in sources if not all(query.held_out for query in source.queries)}
     texts = Texts(sources)
     models = {"dense": args.base, **{f"teacher-{i}": folder for i, folder in enumerate(args.teacher, 1)}}
     vectors = embeddings(models, texts, args.work, args.tokens // 5, log)
