@@ -17,8 +17,8 @@ from bicross.cli.app import app
 from bicross.encoders.calibration import Platt
 from bicross.errors import DocumentError, TrainingError, UsageError
 from bicross.training.cross_encoder import CrossEncoderTraining, chosen_loss, learn, order_quality, train_cross_encoder
-from bicross.training.examples import Example
-from bicross.training.groups import Group, groups_apart, in_pieces, read_groups, split_groups
+from bicross.training.examples import Example, without_overlap
+from bicross.training.groups import Group, in_pieces, read_groups, split_groups
 from bicross.training.losses import LABEL_BONUS, LOSSES, wanted
 from bicross.training.teachers import SPREAD, scored_by
 
@@ -215,9 +215,10 @@ def test_what_cannot_be(judged: list[Group], tiny: str, tmp_path: Path) -> None:
     ):
         with pytest.raises(UsageError, match=message):
             train_cross_encoder(train, dev, tmp_path / "out", replace(QUICK, base=tiny, **change))
-    with pytest.raises(UsageError, match="queries are in dev too"):
-        groups_apart(judged, dev, "dev", allowed=False)
-    assert len(groups_apart(judged, dev, "dev", allowed=True)) == len(train)
+    asked = [group.query for group in dev]
+    with pytest.raises(UsageError, match="have a query of dev"):
+        without_overlap(judged, asked, "dev", allowed=False)
+    assert len(without_overlap(judged, asked, "dev", allowed=True)) == len(train)
     with pytest.raises(TrainingError, match="no number any more at step"):
         train_cross_encoder(train, dev, tmp_path / "nan", replace(QUICK, base=tiny, learning_rate=1e30, every=1))
 

@@ -81,7 +81,7 @@ def test_wrong_files(tmp_path: Path) -> None:
 
 def test_a_dev_split_that_was_learnt_is_refused() -> None:
     train = [Example("What is  heat?", "a"), Example("other", "b")]
-    with pytest.raises(UsageError, match="1 examples have a query of dev"):
+    with pytest.raises(UsageError, match=f"1 of {len(train)} have a query of dev"):
         without_overlap(train, ["what is heat?"], "dev", allowed=False)
     assert without_overlap(train, ["what is heat?"], "dev", allowed=True) == train[1:]
     with pytest.raises(UsageError, match="nothing is left"):

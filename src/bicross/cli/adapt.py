@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 from bicross.cli.options import Device
-from bicross.cli.train import AsJson, Precision, check_extra, say
+from bicross.cli.train import AsJson, LearningRate, Precision, Seed, check_extra, say
 
 
 def adapt(
@@ -23,9 +23,9 @@ def adapt(
     base: Annotated[str | None, typer.Option("--base", help="Cross-encoder to start from (default: our own).")] = None,
     layers: Annotated[int, typer.Option("--layers", help="Keep so many of its layers; 0: all.")] = 0,
     epochs: Annotated[float, typer.Option("--epochs", help="How often each pair is seen, at most.")] = 1.0,
-    learning_rate: Annotated[float, typer.Option("--learning-rate", help="At its highest.")] = 3e-5,
+    learning_rate: LearningRate = 3e-5,
     max_tokens: Annotated[int, typer.Option("--max-tokens", help="Cut pairs at so many while learning.")] = 192,
-    seed: Annotated[int, typer.Option("--seed", help="Of what is chosen, and of the order.")] = 1,
+    seed: Seed = 1,
     undo: Annotated[bool, typer.Option("--undo", help="Take the adapted cross-encoder out of the index.")] = False,
     precision: Precision = "auto",
     as_json: AsJson = False,

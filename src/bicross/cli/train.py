@@ -23,6 +23,10 @@ DevPath = Annotated[
 DevSplit = Annotated[str, typer.Option("--dev-split", help="Of a BEIR folder named with --dev.")]
 DropOverlap = Annotated[bool, typer.Option("--drop-overlap", help="Leave out of training what the dev split asks too.")]
 Precision = Annotated[str, typer.Option("--precision", help="auto (bf16 where the machine has it), f32 or bf16.")]
+LearningRate = Annotated[float, typer.Option("--learning-rate", help="At its highest.")]
+Patience = Annotated[int, typer.Option("--patience", help="Stop after so many measures without a gain.")]
+Every = Annotated[int, typer.Option("--every", help="Steps between measures; 0: a fifth of all.")]
+Seed = Annotated[int, typer.Option("--seed", help="Of what is chosen, and of the order.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
 
 
@@ -38,18 +42,18 @@ def bi_encoder(
     dev_split: DevSplit = "dev",
     epochs: Annotated[float, typer.Option("--epochs", help="How often each example is seen, at most.")] = 1.0,
     batch: Annotated[int, typer.Option("--batch", help="Examples a step; more are held by GradCache.")] = 64,
-    learning_rate: Annotated[float, typer.Option("--learning-rate", help="At its highest.")] = 2e-5,
+    learning_rate: LearningRate = 2e-5,
     max_tokens: Annotated[int, typer.Option("--max-tokens", help="Cut texts at so many.")] = 256,
     negatives: Annotated[int, typer.Option("--negatives", help="Hard negatives of each example, at most.")] = 1,
     one_way: Annotated[bool, typer.Option("--one-way", help="Only from query to text, not back too.")] = False,
     matryoshka: Annotated[
         list[int] | None, typer.Option("--matryoshka", help="Be good at so many numbers too; may be repeated.")
     ] = None,
-    patience: Annotated[int, typer.Option("--patience", help="Stop after so many measures without a gain.")] = 2,
-    every: Annotated[int, typer.Option("--every", help="Steps between measures; 0: a fifth of all.")] = 0,
+    patience: Patience = 2,
+    every: Every = 0,
     drop_overlap: DropOverlap = False,
     precision: Precision = "auto",
-    seed: Annotated[int, typer.Option("--seed", help="Of the order of the examples.")] = 1,
+    seed: Seed = 1,
     as_json: AsJson = False,
     device: Device = "cpu",
 ) -> None:
@@ -112,20 +116,18 @@ def cross_encoder(
     ] = "",
     layers: Annotated[int, typer.Option("--layers", help="Keep so many of the base's; 0: all.")] = 0,
     split: Split = "train",
-    dev: Annotated[
-        Path | None, typer.Option("--dev", help="Pairs it is measured on [default: a tenth of the queries].")
-    ] = None,
+    dev: DevPath = None,
     dev_split: DevSplit = "dev",
     epochs: Annotated[float, typer.Option("--epochs", help="How often each pair is seen, at most.")] = 1.0,
     batch: Annotated[int, typer.Option("--batch", help="Pairs a step.")] = 64,
     group: Annotated[int, typer.Option("--group", help="Documents of a query compared at once, at most.")] = 8,
-    learning_rate: Annotated[float, typer.Option("--learning-rate", help="At its highest.")] = 3e-5,
+    learning_rate: LearningRate = 3e-5,
     max_tokens: Annotated[int, typer.Option("--max-tokens", help="Cut pairs at so many.")] = 256,
-    patience: Annotated[int, typer.Option("--patience", help="Stop after so many measures without a gain.")] = 2,
-    every: Annotated[int, typer.Option("--every", help="Steps between measures; 0: a fifth of all.")] = 0,
+    patience: Patience = 2,
+    every: Every = 0,
     drop_overlap: DropOverlap = False,
     precision: Precision = "auto",
-    seed: Annotated[int, typer.Option("--seed", help="Of the order of the pairs.")] = 1,
+    seed: Seed = 1,
     as_json: AsJson = False,
     device: Device = "cpu",
 ) -> None:
@@ -134,7 +136,8 @@ def cross_encoder(
     from bicross.encoders.loading import DEFAULT_CROSS_ENCODER
     from bicross.training.cross_encoder import CrossEncoderTraining, train_cross_encoder
     from bicross.training.dev import HELD_OUT, MOST_QUERIES
-    from bicross.training.groups import groups_apart, read_groups, split_groups
+    from bicross.training.examples import without_overlap
+    from bicross.training.groups import read_groups, split_groups
     from bicross.training.running import check_folder, check_machine
     from bicross.training.teachers import scored_by
 
@@ -160,7 +163,7 @@ def cross_encoder(
         learnt, measured = split_groups(read, HELD_OUT, MOST_QUERIES, seed)
     else:
         measured = read_groups(dev, dev_split, taught=bool(teacher))[:MOST_QUERIES]
-        learnt = groups_apart(read, measured, str(dev), allowed=drop_overlap)
+        learnt = without_overlap(read, [group.query for group in measured], str(dev), allowed=drop_overlap)
         if len(learnt) < len(read):
             say(f"{len(read) - len(learnt)} queries left out: {dev} asks them too")
     if teacher:

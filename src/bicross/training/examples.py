@@ -8,7 +8,7 @@ from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol, TypeVar
 
 from bicross.documents import read_documents
 from bicross.documents.document import short
@@ -62,11 +62,21 @@ def read_examples(path: Path, split: str = "train") -> list[Example]:
     return unique
 
 
-def without_overlap(train: Sequence[Example], held_out: Iterable[str], dev: str, *, allowed: bool) -> list[Example]:
-    """The examples whose queries are not among those that are held out.
+class Asks(Protocol):
+    """Has a query, like an example or a group."""
+
+    @property
+    def query(self) -> str: ...
+
+
+T = TypeVar("T", bound=Asks)
+
+
+def without_overlap(train: Sequence[T], held_out: Iterable[str], dev: str, *, allowed: bool) -> list[T]:
+    """Those whose queries are not among the ones that are held out.
 
     Args:
-        train: To learn from.
+        train: Examples or groups to learn from.
         held_out: Queries of the dev split.
         dev: What it is called in the message.
         allowed: Leave the shared ones out of ``train`` in place of an error.
@@ -75,15 +85,15 @@ def without_overlap(train: Sequence[Example], held_out: Iterable[str], dev: str,
         UsageError: A query is in both and that is not allowed, or nothing is left.
     """
     known = {plain(query) for query in held_out}
-    shared = [example for example in train if plain(example.query) in known]
+    shared = [each for each in train if plain(each.query) in known]
     if shared and not allowed:
         raise UsageError(
-            f"{len(shared)} examples have a query of {dev} ({short(shared[0].query)} …): what is measured would have "
-            "been learnt; give other queries, or leave them out of training with --drop-overlap"
+            f"{len(shared)} of {len(train)} have a query of {dev} ({short(shared[0].query)} …): what is measured would "
+            "have been learnt; give other queries, or leave them out of training with --drop-overlap"
         )
-    left = [example for example in train if plain(example.query) not in known]
+    left = [each for each in train if plain(each.query) not in known]
     if not left:
-        raise UsageError(f"all examples have queries of {dev}; nothing is left to learn from")
+        raise UsageError(f"all have queries of {dev}; nothing is left to learn from")
     return left
 
 

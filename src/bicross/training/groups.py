@@ -21,7 +21,6 @@ from bicross.evaluation.collection import find_collection
 from bicross.evaluation.judged import judged_queries, read_queries
 from bicross.evaluation.lines import numbered_lines
 from bicross.training.dev import split_by_query
-from bicross.training.examples import plain
 
 
 @dataclass(frozen=True)
@@ -90,26 +89,6 @@ def split_groups(groups: Sequence[Group], share: float, most: int, seed: int) ->
         UsageError: There is only one query.
     """
     return split_by_query(groups, share, most, seed, "pairs", "dev file")
-
-
-def groups_apart(train: Sequence[Group], dev: Sequence[Group], name: str, *, allowed: bool) -> list[Group]:
-    """The groups to learn from whose queries are not in ``dev``.
-
-    Raises:
-        UsageError: A query is in both and that is not allowed, or nothing is left.
-    """
-    known = {plain(group.query) for group in dev}
-    left = [group for group in train if plain(group.query) not in known]
-    shared = len(train) - len(left)
-    if shared and not allowed:
-        first = next(group.query for group in train if plain(group.query) in known)
-        raise UsageError(
-            f"{shared} queries are in {name} too ({short(first)} …): what is measured would have been learnt; give "
-            "others, or leave them out of training with --drop-overlap"
-        )
-    if not left:
-        raise UsageError(f"all queries are in {name} too; nothing is left to learn from")
-    return left
 
 
 def in_pieces(groups: Sequence[Group], most: int, seed: int) -> list[Group]:
