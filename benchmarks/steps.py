@@ -32,7 +32,7 @@ def main() -> None:
                 reranker.predict(step)
 
         def full() -> None:
-            with mock.patch.object(reranker._engine, "streams", 1):
+            with mock.patch.object(reranker.engine, "streams", 1):
                 small()
 
         base, cut, together = alternate([full, small, lambda pairs=pairs: reranker.predict(pairs)], ROUNDS)

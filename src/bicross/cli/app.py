@@ -25,6 +25,7 @@ from bicross.cli import (
     quantise,
     score,
     search,
+    serve,
     train,
     transfer,
 )
@@ -39,6 +40,7 @@ app = typer.Typer(
 )
 app.command("index")(index.index)
 app.command("search")(search.search)
+app.command("serve")(serve.serve)
 app.command("compare")(compare.compare)
 app.command("get")(get.get)
 app.command("delete")(delete.delete)

@@ -92,12 +92,12 @@ class BiEncoder:
             self.folder, token_limit(self.folder, positions(self.folder, config), max_tokens)
         )
         head = Head("embedding", pooling, normalise)
-        self._engine = build_engine(self.folder, config, head, self._tokenise, device=device, precision=precision)
-        self.precision = self._engine.precision
-        if truncate_dim is not None and (type(truncate_dim) is not int or not 1 <= truncate_dim <= self._engine.width):
-            raise UsageError(f"truncate_dim is {truncate_dim}; {self.name} has {self._engine.width} dimensions")
+        self.engine = build_engine(self.folder, config, head, self._tokenise, device=device, precision=precision)
+        self.precision = self.engine.precision
+        if truncate_dim is not None and (type(truncate_dim) is not int or not 1 <= truncate_dim <= self.engine.width):
+            raise UsageError(f"truncate_dim is {truncate_dim}; {self.name} has {self.engine.width} dimensions")
         self.truncate_dim = truncate_dim
-        self.dimension = truncate_dim or self._engine.width
+        self.dimension = truncate_dim or self.engine.width
 
     @property
     def max_tokens(self) -> int:
@@ -213,7 +213,7 @@ class BiEncoder:
         with progress(f"Encoding {label}", total, show_progress) as bar:
             checked = ((i, _checked(text, i, label, total)) for i, text in enumerate(source))
             for items in one_ahead(tokenised, windows(checked, lambda item: len(item[1]))):
-                rows = run_in_batches(self._engine, items, advance or bar)
+                rows = run_in_batches(self.engine, items, advance or bar)
                 lost = np.array([item.lost for item in items], dtype=np.int64)
                 yield Encoded(self._shortened(rows), sum(map(len, items)), lost)
 
@@ -237,7 +237,7 @@ class BiEncoder:
         )
 
     def _shortened(self, rows: Vectors) -> Vectors:
-        if self.dimension == self._engine.width:
+        if self.dimension == self.engine.width:
             return rows
         short = np.ascontiguousarray(rows[:, : self.dimension])
         if self.normalise:

@@ -97,15 +97,15 @@ class CrossEncoder:
         self.calibration = read_calibration(self.folder)
         limit = token_limit(self.folder, positions(self.folder, self._config), max_tokens)
         self._tokenise = TextTokeniser(self.folder, limit)
-        self._engine = build_engine(
+        self.engine = build_engine(
             self.folder, self._config, Head("logits"), self._tokenise, device=device, precision=precision
         )
-        self.precision = self._engine.precision
+        self.precision = self.engine.precision
 
     @property
     def labels(self) -> int:
         """Numbers that the model gives a pair."""
-        return self._engine.width
+        return self.engine.width
 
     @property
     def max_tokens(self) -> int:
@@ -115,7 +115,7 @@ class CrossEncoder:
     @property
     def streams(self) -> int:
         """Batches that run at once: the cores on a CPU."""
-        return self._engine.streams
+        return self.engine.streams
 
     @property
     def weights_sha256(self) -> str:
@@ -199,7 +199,7 @@ class CrossEncoder:
             for items, owners in one_ahead(tokenised, cut):
                 pairs_done = len(np.unique(owners))
                 each = pairs_done == len(items)  # not so where documents are read in passages
-                rows = run_in_batches(self._engine, items, advance) if each else run_in_batches(self._engine, items)
+                rows = run_in_batches(self.engine, items, advance) if each else run_in_batches(self.engine, items)
                 np.maximum.at(logits, owners, rows)
                 lost[owners] = [item.lost for item in items]
                 tokens += sum(map(len, items))

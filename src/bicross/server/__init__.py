@@ -1,0 +1,1 @@
+"""Search for programs, people and assistants: HTTP, a page, metrics, MCP."""
