@@ -118,6 +118,36 @@ def terms(text: str, language: str) -> list[str]:
     return list(_terms(text, language))
 
 
+def matches(text: str, query: str, language: str) -> list[tuple[int, int]]:
+    """Where words of a query stand in a text, in characters: what the lexical side found it by.
+
+    >>> matches("The pumps were cooling; 柏林的博物馆", "cooled pump 柏林", "en")
+    [(4, 9), (15, 22), (24, 26)]
+    """
+    asked = set(_terms(query, language))
+    found = []
+    for word in _WORD.finditer(text):
+        start = word.start()
+        pieces = [word.group()] if word.group().isascii() else _pieces(word.group())
+        for piece in pieces:
+            if asked.intersection(_terms(piece, language)):
+                found.append((start, start + len(piece)))
+            start += len(piece)
+    return found
+
+
+def _pieces(word: str) -> Iterator[str]:
+    """A word with Chinese in it, as it is cut."""
+    end = 0
+    for run in _HAN.finditer(word):
+        if run.start() > end:
+            yield word[end : run.start()]
+        yield from _chinese_words(run.group())
+        end = run.end()
+    if end < len(word):
+        yield word[end:]
+
+
 def _terms(text: str, language: str) -> Iterator[str]:
     stem = _stemmer(language)
     stop_words = _STOP_WORDS if language == "en" else frozenset()
@@ -126,14 +156,8 @@ def _terms(text: str, language: str) -> Iterator[str]:
             if word not in stop_words:
                 yield stem(word)
             continue
-        end = 0
-        for run in _HAN.finditer(word):
-            if run.start() > end:
-                yield stem(word[end : run.start()])
-            yield from _chinese_words(run.group())
-            end = run.end()
-        if end < len(word):
-            yield stem(word[end:])
+        for piece in _pieces(word):
+            yield piece if _HAN.fullmatch(piece) else stem(piece)
 
 
 def _number(term: str) -> int:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
-from dataclasses import asdict
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
 from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Query, Request
@@ -12,6 +12,7 @@ from fastapi.responses import StreamingResponse
 from pydantic import Field
 
 from bicross.errors import BicrossError, UsageError
+from bicross.index.lexical import matches
 from bicross.search import Hit, Reading, SearchResult, StageCost
 from bicross.server.deps import Asked, Server, ThisServer, begin, check_text
 from bicross.server.intake import error_body
@@ -48,17 +49,25 @@ class SearchRequest(Asked):
     read_all: Annotated[
         bool, Field(description="Read every candidate, also where the rest can hardly enter the top.")
     ] = False
+    highlight: Annotated[bool, Field(description="Say where words of the query stand in each hit.")] = False
     stream: Annotated[
         bool,
         Field(description="Answer with server-sent events: retrieved (the order of the first stage), then result."),
     ] = False
 
 
+@dataclass(frozen=True)
+class FoundHit(Hit):
+    """A hit, and where words of the query stand in its text: start and end, in characters, where that was asked."""
+
+    matches: Sequence[tuple[int, int]] = ()
+
+
 class SearchAnswer(Asked):
     """What was found, best first, with what each stage did and cost."""
 
     query: str
-    hits: list[Hit]
+    hits: list[FoundHit]
     stages: list[StageCost]
     milliseconds: float
     retrieved: Annotated[list[str], Field(description="Documents in the order of the first stage alone.")]
@@ -83,7 +92,7 @@ def search(asked: SearchRequest, request: Request, server: ThisServer) -> Any:
     if asked.stream:
         return StreamingResponse(_events(asked, server), media_type="text/event-stream")
     with server.serving.opened() as opened:
-        return _answer(_search(asked, opened, server))
+        return _answer(asked, _search(asked, opened, server), opened)
 
 
 @router.get("/fields")
@@ -132,10 +141,14 @@ def _search(asked: SearchRequest, opened: Opened, server: Server) -> SearchResul
     return result
 
 
-def _answer(result: SearchResult) -> dict[str, Any]:
+def _answer(asked: SearchRequest, result: SearchResult, opened: Opened) -> dict[str, Any]:
+    language = opened.index.manifest.fingerprint.lexical_language
     return {
         "query": result.query,
-        "hits": result.hits,
+        "hits": [
+            FoundHit(**vars(hit), matches=matches(hit.text, result.query, language) if asked.highlight else ())
+            for hit in result.hits
+        ],
         "stages": result.stages,
         "milliseconds": result.milliseconds,
         "retrieved": result.retrieved,
@@ -152,14 +165,14 @@ def _events(asked: SearchRequest, server: Server) -> Iterator[str]:
             if asked.rerank:
                 second = {"rerank": False, "min_relevance": None, "budget_ms": None, "read_all": False}
                 first = asked.model_copy(update=second)
-                yield _event("retrieved", _plain(_search(first, opened, server)))
-            yield _event("result", _plain(_search(asked, opened, server)))
+                yield _event("retrieved", _plain(first, _search(first, opened, server), opened))
+            yield _event("result", _plain(asked, _search(asked, opened, server), opened))
         except BicrossError as error:
             yield _event("error", error_body(str(error), "usage" if isinstance(error, UsageError) else "server"))
 
 
-def _plain(result: SearchResult) -> dict[str, Any]:
-    return SearchAnswer.model_validate(_answer(result)).model_dump(mode="json")
+def _plain(asked: SearchRequest, result: SearchResult, opened: Opened) -> dict[str, Any]:
+    return SearchAnswer.model_validate(_answer(asked, result, opened)).model_dump(mode="json")
 
 
 def _event(name: str, value: Any) -> str:
