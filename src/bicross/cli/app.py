@@ -18,6 +18,7 @@ from bicross.cli import (
     get,
     index,
     info,
+    mcp,
     mine,
     models,
     pairs,
@@ -41,6 +42,7 @@ app = typer.Typer(
 app.command("index")(index.index)
 app.command("search")(search.search)
 app.command("serve")(serve.serve)
+app.command("mcp")(mcp.mcp)
 app.command("compare")(compare.compare)
 app.command("get")(get.get)
 app.command("delete")(delete.delete)

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -69,22 +72,16 @@ def search(
 ) -> None:
     """Search an index in two stages: the bi-encoder finds candidates, the cross-encoder orders them."""
     from bicross.cli.output import print_result
-    from bicross.encoders import CrossEncoder
     from bicross.errors import UsageError
-    from bicross.opening import default_cross_encoder, open
-    from bicross.search import Searcher
 
     if (query is None) == (queries is None):
         raise UsageError("give either a QUERY or --queries FILE")
     if query is not None and not query.strip():
         raise UsageError("the query is empty")
     asked = [(None, query)] if query is not None else list(_read_queries(queries))
-    with open(index, model, device=device) as opened:
-        name = cross_encoder or default_cross_encoder(index)
-        reranker = CrossEncoder(name, device=device, precision=precision) if rerank else None
-        searcher = Searcher(opened, reranker)
+    with _answering(index, rerank, model, cross_encoder, device, precision) as searched:
         for query_id, text in asked:
-            result = searcher.search(
+            result = searched(
                 text or "",
                 top_k=top_k,
                 candidates=candidates,
@@ -102,6 +99,33 @@ def search(
                 if query_id is not None:
                     typer.echo(f"{query_id}: {text}")
                 print_result(result, explain)
+
+
+@contextmanager
+def _answering(
+    index: Path, rerank: bool, model: str | None, cross_encoder: str | None, device: str, precision: str
+) -> Iterator[Callable[..., SearchResult]]:
+    """What answers: the index in the folder, or the server that has it open."""
+    from bicross.encoders import CrossEncoder
+    from bicross.errors import IndexLockedError, UsageError
+    from bicross.opening import default_cross_encoder, open
+    from bicross.search import Searcher
+    from bicross.server.remote import RemoteIndex, where_served
+
+    try:
+        opened = open(index, model, device=device)
+    except IndexLockedError:
+        url = where_served(index.resolve())
+        if not url:
+            raise
+        if cross_encoder:
+            raise UsageError(f"{index}: served at {url}, by its own cross-encoder; leave out --cross-encoder") from None
+        yield partial(RemoteIndex(url).search, rerank=rerank)
+        return
+    with opened:
+        name = cross_encoder or default_cross_encoder(index)
+        reranker = CrossEncoder(name, device=device, precision=precision) if rerank else None
+        yield Searcher(opened, reranker).search
 
 
 def _print_json(result: SearchResult, query_id: str | None, explain: bool) -> None:

@@ -4,18 +4,24 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import signal
 import socket
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import uvicorn
+from starlette.types import ASGIApp
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from bicross.errors import UsageError
 from bicross.server.app import build_app
+from bicross.server.intake import Intake
 from bicross.server.metrics import Metrics
 from bicross.server.serving import Serving
 from bicross.server.settings import Settings
+
+if TYPE_CHECKING:
+    from mcp.server import MCPServer
 
 #: Seconds that a stop waits for requests that are under way.
 GRACE = 30
@@ -49,8 +55,25 @@ def serve(
     host, port = listening.getsockname()[:2]
     url = f"http://{f'[{host}]' if ':' in host else host}:{port}"
     serving.announce(url)
+    logging.getLogger("bicross.server").info("%s is served at %s", path, url)
+    _run(build_app(serving, settings, metrics), settings, listening)
+
+
+def run_mcp(server: MCPServer, settings: Settings) -> None:
+    """Serve tools at ``/mcp`` until SIGTERM or Ctrl-C, behind what stands before the HTTP server too."""
+    _log()
+    listening = _listen(settings)
+    metrics = Metrics()
+    # one answer a request: no session is kept, so that there is nothing to fill the memory with
+    app = server.streamable_http_app(json_response=True, stateless_http=True, host=settings.host)
+    app.add_middleware(Intake, settings=settings, metrics=metrics, waiting_tokens=lambda: 0)
+    logging.getLogger("bicross.server").info("MCP is served at http://%s:%s/mcp", *listening.getsockname()[:2])
+    _run(app, settings, listening)
+
+
+def _run(app: ASGIApp, settings: Settings, listening: socket.socket) -> None:
     config = uvicorn.Config(
-        build_app(serving, settings, metrics),
+        app,
         http=_patient(settings.limits.head_seconds),
         log_config=None,
         access_log=False,  # our own says no more than it must
@@ -59,7 +82,8 @@ def serve(
         timeout_keep_alive=30,
         timeout_graceful_shutdown=GRACE,
     )
-    logging.getLogger("bicross.server").info("%s is served at %s", path, url)
+    for told in (signal.SIGTERM, signal.SIGINT):  # uvicorn stops by them, and then raises them once more
+        signal.signal(told, lambda number, frame: None)
     uvicorn.Server(config).run(sockets=[listening])
 
 

@@ -18,12 +18,10 @@ from bicross.opening import default_cross_encoder, open
 from bicross.search import Searcher
 from bicross.server.engine import SharedEngine
 from bicross.server.metrics import EngineMetrics, Metrics
+from bicross.server.remote import SERVED
 from bicross.server.settings import Limits
 
 log = logging.getLogger("bicross.server")
-
-#: In the folder of an index that is served: where.
-SERVED = "served.json"
 
 #: Seconds between looks whether the path leads to another folder now.
 LOOK = 1.0
@@ -192,13 +190,3 @@ class Serving:
     def _close(self, opened: Opened) -> None:
         (opened.folder / SERVED).unlink(missing_ok=True)
         opened.index.close()
-
-
-def where_served(index: Path) -> str:
-    """The URL of the server that has an index open; empty where there is none, or it does not live any more."""
-    try:
-        note = json.loads((index / SERVED).read_text(encoding="utf-8"))
-        os.kill(int(note["pid"]), 0)
-        return str(note["url"])
-    except (OSError, ValueError, KeyError, TypeError):
-        return ""
