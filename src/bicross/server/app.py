@@ -24,6 +24,7 @@ from bicross.server.metrics import Metrics
 from bicross.server.routes import documents, openai, operations, rerank, scoring, search, tei
 from bicross.server.serving import Serving
 from bicross.server.settings import Settings
+from bicross.server.tracing import Tracing
 
 log = logging.getLogger("bicross.server")
 
@@ -48,7 +49,7 @@ ERRORS: dict[int | str, dict[str, object]] = {
 }
 
 
-def build_app(serving: Serving, settings: Settings, metrics: Metrics) -> FastAPI:
+def build_app(serving: Serving, settings: Settings, metrics: Metrics, traces: Tracing) -> FastAPI:
     """The application that answers from ``serving``; it closes it when it ends."""
 
     @asynccontextmanager
@@ -57,6 +58,7 @@ def build_app(serving: Serving, settings: Settings, metrics: Metrics) -> FastAPI
         anyio.to_thread.current_default_thread_limiter().total_tokens = settings.limits.in_flight + 8
         yield
         await anyio.to_thread.run_sync(serving.close)
+        await anyio.to_thread.run_sync(traces.close)
 
     app = FastAPI(
         title="bicross",
@@ -67,7 +69,7 @@ def build_app(serving: Serving, settings: Settings, metrics: Metrics) -> FastAPI
         redoc_url=None,
         responses=ERRORS,
     )
-    app.state.server = Server(settings, metrics, serving)
+    app.state.server = Server(settings, metrics, serving, traces)
     for router in (search.router, documents.router, scoring.router, openai.router, rerank.router, tei.router):
         app.include_router(router)
     app.include_router(operations.router)
@@ -86,7 +88,7 @@ def build_app(serving: Serving, settings: Settings, metrics: Metrics) -> FastAPI
             allow_methods=["GET", "POST", "PUT", "DELETE"],
             allow_headers=["authorization", "content-type", "x-api-key"],
         )
-    app.add_middleware(Intake, settings=settings, metrics=metrics, waiting_tokens=serving.waiting_tokens)
+    app.add_middleware(Intake, settings=settings, metrics=metrics, waiting_tokens=serving.waiting_tokens, traces=traces)
     return app
 
 

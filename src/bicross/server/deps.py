@@ -15,6 +15,7 @@ from bicross.server.intake import RefusedError
 from bicross.server.metrics import Metrics
 from bicross.server.serving import Serving
 from bicross.server.settings import Settings
+from bicross.server.tracing import Tracing
 
 
 @dataclass(frozen=True)
@@ -24,6 +25,7 @@ class Server:
     settings: Settings
     metrics: Metrics
     serving: Serving
+    traces: Tracing
 
 
 def _server(request: Request) -> Server:

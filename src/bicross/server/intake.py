@@ -18,6 +18,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from bicross.server.engine import Work, working
 from bicross.server.metrics import Metrics
 from bicross.server.settings import Keys, Right, Settings, is_loopback
+from bicross.server.tracing import Span, Tracing
 
 log = logging.getLogger("bicross.access")
 
@@ -68,10 +69,14 @@ class Intake:
         settings: Of the server.
         metrics: Is told.
         waiting_tokens: How many tokens wait for the encoders.
+        traces: Of requests.
     """
 
-    def __init__(self, app: ASGIApp, settings: Settings, metrics: Metrics, waiting_tokens: Callable[[], int]) -> None:
+    def __init__(
+        self, app: ASGIApp, settings: Settings, metrics: Metrics, waiting_tokens: Callable[[], int], traces: Tracing
+    ) -> None:
         self._app = app
+        self._traces = traces
         self._settings = settings
         self._metrics = metrics
         self._waiting_tokens = waiting_tokens
@@ -83,13 +88,14 @@ class Intake:
             return
         begun = time.perf_counter()
         answer = _Answer(send)
-        try:
-            await self._take(scope, receive, answer)
-        except RefusedError as refused:
-            self._metrics.refused.labels(refused.why).inc()
-            await answer.error(refused.status, refused.message, refused.why, refused.headers)
-        finally:
-            self._note(scope, answer, time.perf_counter() - begun)
+        with self._traces.request(scope["method"], Headers(scope=scope)) as span:
+            try:
+                await self._take(scope, receive, answer)
+            except RefusedError as refused:
+                self._metrics.refused.labels(refused.why).inc()
+                await answer.error(refused.status, refused.message, refused.why, refused.headers)
+            finally:
+                self._note(scope, answer, time.perf_counter() - begun, span)
 
     async def _take(self, scope: Scope, receive: Receive, send: _Answer) -> None:
         headers = Headers(scope=scope)
@@ -184,10 +190,13 @@ class Intake:
             if work.gone.is_set():
                 self._metrics.abandoned.labels("gone").inc()
 
-    def _note(self, scope: Scope, answer: _Answer, seconds: float) -> None:
+    def _note(self, scope: Scope, answer: _Answer, seconds: float, span: Span) -> None:
         route = getattr(scope.get("route"), "path", None) or ("other" if answer.status >= 400 else scope["path"])
         self._metrics.requests.labels(route, scope["method"], str(answer.status)).inc()
         self._metrics.request_seconds.labels(route).observe(seconds)
+        span.update_name(f"{scope['method']} {route}")
+        span.set_attribute("http.route", route)
+        span.set_attribute("http.response.status_code", answer.status)
         entry = {
             "time": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
             "client": (scope.get("client") or ("",))[0],

@@ -19,6 +19,7 @@ from bicross.server.intake import Intake
 from bicross.server.metrics import Metrics
 from bicross.server.serving import Serving
 from bicross.server.settings import Settings
+from bicross.server.tracing import tracing
 
 if TYPE_CHECKING:
     from mcp.server import MCPServer
@@ -42,6 +43,7 @@ def serve(
         BicrossError: The index or a model cannot be opened.
     """
     settings.check()
+    traces = tracing()
     _log()
     listening = _listen(settings)
     try:
@@ -56,7 +58,7 @@ def serve(
     url = f"http://{f'[{host}]' if ':' in host else host}:{port}"
     serving.announce(url)
     logging.getLogger("bicross.server").info("%s is served at %s", path, url)
-    _run(build_app(serving, settings, metrics), settings, listening)
+    _run(build_app(serving, settings, metrics, traces), settings, listening)
 
 
 def run_mcp(server: MCPServer, settings: Settings) -> None:
@@ -66,7 +68,7 @@ def run_mcp(server: MCPServer, settings: Settings) -> None:
     metrics = Metrics()
     # one answer a request: no session is kept, so that there is nothing to fill the memory with
     app = server.streamable_http_app(json_response=True, stateless_http=True, host=settings.host)
-    app.add_middleware(Intake, settings=settings, metrics=metrics, waiting_tokens=lambda: 0)
+    app.add_middleware(Intake, settings=settings, metrics=metrics, waiting_tokens=lambda: 0, traces=tracing())
     logging.getLogger("bicross.server").info("MCP is served at http://%s:%s/mcp", *listening.getsockname()[:2])
     _run(app, settings, listening)
 

@@ -138,6 +138,7 @@ def _search(asked: SearchRequest, opened: Opened, server: Server) -> SearchResul
         read_all=asked.read_all,
     )
     server.metrics.searched(result)
+    server.traces.searched(result)
     return result
 
 
