@@ -364,6 +364,60 @@ def recipe_values(run: Mapping[str, Any]) -> dict[str, str]:
     }
 
 
+def mining_values(rows: Sequence[Mapping[str, Any]]) -> dict[str, str]:
+    """What mined negatives are worth."""
+    shown = [["collection", "dev queries", "examples", "untrained", "random negatives", "mined negatives", "p"]]
+    for row in rows:
+        found = row["ndcg"]
+        counts = [f"{row['queries']:,}", f"{row['examples']:,}"]
+        numbers = [f"{found[name]:.4f}" for name in ("base", "random", "mined")]
+        shown.append([collection(row["collection"]), *counts, *numbers, f"{row['p_mined_against_random']:.4f}"])
+    seeds = [
+        f"{random:.4f} / {mined:.4f}" for row in rows for random, mined in zip(*row["each_seed"].values(), strict=True)
+    ]
+    return {"mining": table(shown), "mining_seeds": ", ".join(seeds)}
+
+
+def adapt_values(rows: Sequence[Mapping[str, Any]]) -> dict[str, str]:
+    """What adapting to a corpus is worth."""
+    names = {
+        "hybrid": "first stage",
+        "cross-encoder@100": "cross-encoder alone",
+        "adaptive@100": "two stages, adaptive",
+    }
+    shown = [["collection", "", *names.values()]]
+    for row in rows:
+        before = [f"{s['ndcg']:.4f}" for s in row["before"]]
+        shown.append([collection(row["set"]), "before", *before])
+        for after in row["after"]:
+            numbers = [f"{s['ndcg']:.4f}" + (f" (p {s['p']:.3f})" if n else "") for n, s in enumerate(after["systems"])]
+            what = f"after, learning rate {after['learning_rate']:g}"
+            shown.append([collection(row["set"]), what if after["kept"] else f"{what}: no gain, not kept", *numbers])
+    return {
+        "adapt": table(shown),
+        "adapt_queries": f"{rows[0]['after'][0]['queries']:,}",
+        "adapt_pairs": f"{rows[0]['after'][0]['pairs']:,}",
+    }
+
+
+#: What ``serve.json`` calls the servers, and what the page does.
+SERVERS = {"bicross": "bicross", "plain": "FastAPI + sentence-transformers", "infinity": "infinity"}
+
+
+def serve_values(rows: Sequence[Mapping[str, Any]]) -> dict[str, str]:
+    """How many requests a server answers."""
+    shown = [["", "route", "clients", "requests a second", "median ms", "99 of 100 within ms", "errors"]]
+    for row in sorted(rows, key=lambda r: (("embed", "rerank", "search").index(r["route"]), r["clients"])):
+        times = [f"{row['requests_per_s']:,.0f}", f"{row['p50_ms']:,.0f}", f"{row['p99_ms']:,.0f}", f"{row['errors']}"]
+        shown.append([SERVERS[row["system"]], row["route"], f"{row['clients']}", *times])
+    rate = {(row["system"], row["route"], row["clients"]): row["requests_per_s"] for row in rows}
+    times = {
+        f"serve_{route}": f"{rate['bicross', route, 32] / rate['plain', route, 32]:.1f}"
+        for route in ("embed", "rerank")
+    }
+    return {"serve": table(shown), **times}
+
+
 def _quality_table(judged: Sequence[Mapping[str, Any]], language: int) -> str:
     """nDCG@10, and how much of its candidates the cross-encoder reads when it stops by itself."""
     head = [("collection", "数据集")[language], ("queries", "查询")[language]]
@@ -398,6 +452,8 @@ def stored_values() -> dict[str, str]:
         for name in ("guide", "plan", "train", "recipe", "second-stage", "budget", "cascade", "legal")
     )
     shown = values(judged_sets(), guide) | plan_values(plans) | training_values(trained) | recipe_values(recipe)
+    for name, of_page in (("mining", mining_values), ("adapt", adapt_values), ("serve", serve_values)):
+        shown |= of_page(json.loads((RESULTS / f"{name}.json").read_text()))
     return shown | second_stage_values(*others)
 
 

@@ -27,9 +27,10 @@ import bicross
 from bicross import CrossEncoder
 from bicross.encoders.calibration import FILE as FITTED
 from bicross.encoders.cross_encoder import Scored
+from bicross.encoders.loading import DEFAULT_BI_ENCODER
 from bicross.evaluation.outcome import summary
 from bicross.opening import open_or_create
-from bicross.training.recipes.fit_first_stage import for_fitting
+from bicross.training.recipes.fit_first_stage import for_fitting, place_of
 
 FIRST_STAGE = Path(bicross.__file__).parent / "models" / "first-stage.json"
 RESULTS = Path(__file__).parent / "results" / "quality.json"
@@ -81,11 +82,22 @@ def asked(folder: Path, split: str, number: int | None, into: Path) -> Path:
     return file
 
 
-def measure(data: Path, name: str, indexes: Path, cross_encoder: CrossEncoder, systems: list[str], limit: int | None):
+def measure(
+    data: Path,
+    name: str,
+    indexes: Path,
+    bi_encoder: str,
+    cross_encoder: CrossEncoder,
+    systems: list[str],
+    limit: int | None,
+):
     """One row of the results."""
     set_name, split = name.split("/")
     folder = data / "beir" / set_name
-    with tempfile.TemporaryDirectory() as temporary, open_or_create(indexes / set_name) as index:
+    with (
+        tempfile.TemporaryDirectory() as temporary,
+        open_or_create(place_of(indexes, set_name, bi_encoder), bi_encoder) as index,
+    ):
         index.add(bicross.read_documents([folder / "corpus.jsonl.gz"]))
         count = index.count()
         evaluation = bicross.evaluate(
@@ -135,6 +147,7 @@ def main() -> None:
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--sets", nargs="*", default=SETS, help="NAME/SPLIT …")
     parser.add_argument("--systems", nargs="*", default=SYSTEMS)
+    parser.add_argument("--bi-encoder", default=DEFAULT_BI_ENCODER, help="another one needs --out")
     parser.add_argument("--cross-encoder", default=None)
     parser.add_argument("--limit", type=int, default=None, help="the first so many queries of each set; needs --out")
     parser.add_argument("--out", type=Path, default=RESULTS)
@@ -143,13 +156,15 @@ def main() -> None:
         "--indexes", type=Path, default=None, help="keep the indexes here [default: a temporary folder]"
     )
     args = parser.parse_args()
-    if args.limit and args.out.resolve() == RESULTS.resolve():
-        parser.error("some queries only are no results to publish; name another file with --out")
+    other = args.limit or args.bi_encoder != DEFAULT_BI_ENCODER
+    if other and args.out.resolve() == RESULTS.resolve():
+        parser.error("some queries only, or another bi-encoder: name another file with --out")
     cross_encoder = Remembering(args.cross_encoder)
     fitted = b"".join(file.read_bytes() for file in (cross_encoder.folder / FITTED, FIRST_STAGE) if file.is_file())
     made_with = {
         "bicross": bicross.__version__,
         "cross_encoder": cross_encoder.weights_sha256,
+        **({} if args.bi_encoder == DEFAULT_BI_ENCODER else {"bi_encoder": args.bi_encoder}),
         "fitted": sha256(fitted).hexdigest(),
         "systems": args.systems,
         "limit": args.limit,
@@ -161,7 +176,8 @@ def main() -> None:
         for name in args.sets:
             kept = name in rows
             if not kept:
-                row = measure(args.data, name, args.indexes or Path(temporary), cross_encoder, args.systems, args.limit)
+                place = args.indexes or Path(temporary)
+                row = measure(args.data, name, place, args.bi_encoder, cross_encoder, args.systems, args.limit)
                 rows[name] = {**row, "made_with": made_with}
                 new = args.out.with_name(f"{args.out.name}.new")
                 new.write_text(json.dumps({"sets": list(rows.values())}, indent=1) + "\n")

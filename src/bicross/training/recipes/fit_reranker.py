@@ -6,7 +6,8 @@ the relevance of the bare logit, and for each way to find candidates the numbers
 weights of the model are stored in fp16.
 
 Run: ``python -m bicross.training.recipes.fit_reranker --data DATA --model WORK/cross-encoder --indexes INDEXES
---out FOLDER``; without ``--model`` what lies in FOLDER is fitted anew.
+--out FOLDER``; without ``--model`` what lies in FOLDER is fitted anew; with ``--bi-encoder`` its numbers behind another
+bi-encoder are put beside those that are there.
 """
 
 from __future__ import annotations
@@ -31,10 +32,12 @@ from bicross.calibrating.storing import store, update
 from bicross.documents import read_documents
 from bicross.encoders import CrossEncoder
 from bicross.encoders.calibration import FILE
+from bicross.encoders.loading import DEFAULT_BI_ENCODER
 from bicross.index.first_stage import shipped
 from bicross.index.retrieval import DEPTH
 from bicross.opening import open_or_create
 from bicross.search.two_stages import before, calibration_json
+from bicross.training.recipes.fit_first_stage import place_of
 from bicross.training.recipes.sources import SEED, Collection, held_out, read_beir
 
 SHIPPED_TOKENS = 512
@@ -75,11 +78,11 @@ def fitting_queries(data: Path) -> list[Collection]:
 
 
 def judged(
-    source: Collection, corpus: Path, indexes: Path, model: CrossEncoder
+    source: Collection, corpus: Path, indexes: Path, model: CrossEncoder, bi_encoder: str
 ) -> tuple[list[ReadQuery], dict[str, Any]]:
     """Every query of a collection with all logits that any fit needs, and the identity of the bi-encoder."""
     queries = []
-    with open_or_create(indexes / source.name) as index:
+    with open_or_create(place_of(indexes, source.name, bi_encoder), bi_encoder) as index:
         index.add(read_documents([corpus]))
         for query_id, text in source.queries.items():
             found = read_query(index, model, query_id, text, source.qrels[query_id], ways(index.embedder.identity))
@@ -89,13 +92,13 @@ def judged(
     return queries, encoder
 
 
-def fit(queries: list[ReadQuery], encoder: dict[str, Any], file: Path) -> None:
-    """Fit everything and put it into the file, beside what else is in it."""
+def fit(queries: list[ReadQuery], encoder: dict[str, Any], file: Path, *, bare: bool) -> None:
+    """Fit everything, with ``bare`` the relevance of the bare logit too, and put it beside what else is in the file."""
     for number, way in enumerate(ways(encoder)):
         name = name_of(way)
         pools = [p for query in queries if len((p := pool(query, name, DEPTH)).logits)]
         numbers = fit_two_stages(pools, before(encoder, name), evidence_times=EVIDENCE_TIMES)
-        if number == 0:  # the bare logit: for every first stage that nothing was fitted for
+        if number == 0 and bare:  # the logit alone: for every first stage that nothing was fitted for
             calibration = fit_relevance(pools, lambda p: p.logits)
             update(file, {"calibration": calibration_json(calibration)})
         store(file, replace(numbers, most_code=MOST_CODE, most_foreign=MOST_FOREIGN))
@@ -130,6 +133,7 @@ def main() -> None:
     parser.add_argument("--model", type=Path, help="the folder that train made")
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--indexes", type=Path, required=True, help="where indexes of the collections are kept")
+    parser.add_argument("--bi-encoder", default=DEFAULT_BI_ENCODER, help="that stands before it")
     args = parser.parse_args()
     if args.model:
         pack(args.model, args.out)
@@ -139,12 +143,14 @@ def main() -> None:
     encoder: dict[str, Any] = {}
     for source in fitting_queries(args.data):
         corpus = args.data / "beir" / source.name / "corpus.jsonl.gz"
-        kept = args.indexes / f"{source.name}-{model.weights_sha256[:12]}.read"  # reading takes long
+        kept = Path(
+            f"{place_of(args.indexes, source.name, args.bi_encoder)}-{model.weights_sha256[:12]}.read"
+        )  # reading takes long
         if not kept.is_file():
-            kept.write_bytes(pickle.dumps(judged(source, corpus, args.indexes, model)))
+            kept.write_bytes(pickle.dumps(judged(source, corpus, args.indexes, model, args.bi_encoder)))
         found, encoder = pickle.loads(kept.read_bytes())  # our own file
         queries += found
-    fit(queries, encoder, args.out / FILE)
+    fit(queries, encoder, args.out / FILE, bare=args.bi_encoder == DEFAULT_BI_ENCODER)
     print((args.out / FILE).read_text())
 
 
