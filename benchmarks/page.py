@@ -19,9 +19,14 @@ PAGES = [
     ROOT / "docs" / "second-stage.md",
     ROOT / "docs" / "plan.md",
     ROOT / "docs" / "training.md",
+    ROOT / "docs" / "mining.md",
+    ROOT / "docs" / "server.md",
     ROOT / "README.md",
     ROOT / "README.zh-CN.md",
-    ROOT / "src" / "bicross" / "models" / "bicross-reranker-minilm-l6" / "README.md",
+    *(
+        ROOT / "src" / "bicross" / "models" / name / "README.md"
+        for name in ("bicross-reranker-minilm-l6", "bicross-reranker-minilm-l3", "bicross-retriever-minilm-l6")
+    ),
 ]
 
 WAYS = {
@@ -400,6 +405,31 @@ def adapt_values(rows: Sequence[Mapping[str, Any]]) -> dict[str, str]:
     }
 
 
+def beside_values(
+    judged: Sequence[Mapping[str, Any]], fast: Sequence[Mapping[str, Any]], retriever: Sequence[Mapping[str, Any]]
+) -> dict[str, str]:
+    """The other models that are shipped, beside the default ones."""
+    default = {row["set"]: ndcg(row) for row in judged}
+    cross = [["collection", "both fused", "two stages, 6 layers", "two stages, 3 layers", "pairs read, 3 layers"]]
+    for row in fast:
+        of_set, here = default[row["set"]], ndcg(row)["adaptive@100"]
+        pairs = next(s["cost"]["pairs"] for s in row["systems"] if s["name"] == "adaptive@100")
+        numbers = [f"{of_set['hybrid']:.3f}", f"{of_set['adaptive@100']:.3f}", f"{here:.3f}", f"{pairs:.0f}"]
+        cross.append([collection(row["set"]), *numbers])
+    names = ("dense", "rrf", "hybrid")
+    bi = [["collection", *(f"{JUDGED[name][0]}, {whose}" for name in names for whose in ("default", "this"))]]
+    totals = dict.fromkeys(((name, whose) for name in names for whose in ("default", "this")), 0.0)
+    for row in retriever:
+        of_set, here = default[row["set"]], ndcg(row)
+        bi.append([collection(row["set"]), *(f"{x[name]:.3f}" for name in names for x in (of_set, here))])
+        if row["set"] in SIX:
+            for name in names:
+                totals[name, "default"] += of_set[name] / len(SIX)
+                totals[name, "this"] += here[name] / len(SIX)
+    bi.append(["mean of the six of English prose", *(f"{total:.4f}" for total in totals.values())])
+    return {"fast": table(cross), "retriever": table(bi)}
+
+
 #: What ``serve.json`` calls the servers, and what the page does.
 SERVERS = {"bicross": "bicross", "plain": "FastAPI + sentence-transformers", "infinity": "infinity"}
 
@@ -454,7 +484,8 @@ def stored_values() -> dict[str, str]:
     shown = values(judged_sets(), guide) | plan_values(plans) | training_values(trained) | recipe_values(recipe)
     for name, of_page in (("mining", mining_values), ("adapt", adapt_values), ("serve", serve_values)):
         shown |= of_page(json.loads((RESULTS / f"{name}.json").read_text()))
-    return shown | second_stage_values(*others)
+    others_here = (json.loads((RESULTS / f"{name}.json").read_text())["sets"] for name in ("fast", "retriever"))
+    return shown | beside_values(judged_sets(), *others_here) | second_stage_values(*others)
 
 
 def judged_sets() -> list[dict[str, Any]]:

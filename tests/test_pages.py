@@ -15,12 +15,18 @@ PAGE = ROOT / "docs" / "which-encoder.md"
 PLAN = ROOT / "docs" / "plan.md"
 SECOND_STAGE = ROOT / "docs" / "second-stage.md"
 TRAINING = ROOT / "docs" / "training.md"
-CARD = ROOT / "src" / "bicross" / "models" / "bicross-reranker-minilm-l6" / "README.md"
+MINING = ROOT / "docs" / "mining.md"
+SERVER = ROOT / "docs" / "server.md"
+CARD, FAST, RETRIEVER = (
+    ROOT / "src" / "bicross" / "models" / name / "README.md"
+    for name in ("bicross-reranker-minilm-l6", "bicross-reranker-minilm-l3", "bicross-retriever-minilm-l6")
+)
 READMES = [ROOT / "README.md", ROOT / "README.zh-CN.md"]
 RESULTS = ROOT / "benchmarks" / "results"
 
 #: What a page shows, where it is not the table of quality.
 NAMES = {SECOND_STAGE: "second_stage", PLAN: "plan", TRAINING: "recipe_variants"}
+NAMES |= {MINING: "mining", SERVER: "serve", FAST: "fast", RETRIEVER: "retriever"}
 
 
 @pytest.fixture(scope="module")
@@ -46,9 +52,7 @@ def cells(table: str) -> list[list[str]]:
     return [[cell.strip() for cell in line.strip("|").split("|")] for line in table.splitlines()]
 
 
-@pytest.mark.parametrize(
-    "file", [PAGE, SECOND_STAGE, PLAN, TRAINING, *READMES, CARD], ids=lambda file: f"{file.parent.name}/{file.name}"
-)
+@pytest.mark.parametrize("file", [PAGE, *READMES, CARD, *NAMES], ids=lambda file: f"{file.parent.name}/{file.name}")
 def test_a_page_is_as_the_script_fills_it(script: ModuleType, file: Path) -> None:
     text = file.read_text(encoding="utf-8")
     assert script.filled(text, script.stored_values()) == text
