@@ -27,7 +27,7 @@ from bicross.opening import open_or_create
 from bicross.training.adapting import adapt
 from bicross.training.cross_encoder import CrossEncoderTraining
 
-SYSTEMS = ["hybrid", "cross-encoder@100", "adaptive@100"]
+SYSTEMS = ["hybrid", "cross-encoder@50", "adaptive@50"]
 MEASURE = "nDCG@10"
 
 

@@ -387,8 +387,8 @@ def adapt_values(rows: Sequence[Mapping[str, Any]]) -> dict[str, str]:
     """What adapting to a corpus is worth."""
     names = {
         "hybrid": "first stage",
-        "cross-encoder@100": "cross-encoder alone",
-        "adaptive@100": "two stages, adaptive",
+        "cross-encoder@50": "cross-encoder alone",
+        "adaptive@50": "two stages, adaptive",
     }
     shown = [["collection", "", *names.values()]]
     for row in rows:
