@@ -14,6 +14,7 @@ MOST_INDEXED = 64
 # RFC 3339 dates and times, as ISO 8601 is commonly written.
 _DATE = re.compile(r"\d{4}-\d{2}-\d{2}([T ]\d{2}:\d{2}(:\d{2}(\.\d+)?)?(Z|[+-]\d{2}:?\d{2})?)?")
 
+_UNNAMED = re.compile(r'["\\]')
 _PLAIN = re.compile(r"[A-Za-z0-9_-]+(\[\])?")
 
 
@@ -33,9 +34,12 @@ def field_name(text: str) -> str:
 
 
 def field_values(metadata: Mapping[str, Any], above: tuple[str, ...] = ()) -> Iterator[tuple[str, Any]]:
-    """(name, value) of every field. A list gives each member. A key with a quotation mark cannot be named."""
+    """(name, value) of every field. A list gives each member.
+
+    What the engine has no name for is left out: an empty key, and one with a quotation mark or a backslash.
+    """
     for key, value in metadata.items():
-        if '"' in key:
+        if not key or _UNNAMED.search(key):
             continue
         keys = (*above, key)
         for member in value if isinstance(value, list | tuple) else (value,):

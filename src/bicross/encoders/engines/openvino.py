@@ -18,8 +18,8 @@ from bicross.errors import UsageError
 PRECISIONS = ("auto", "f32", "bf16", "int8")
 
 
-#: What is compiled for the shape of a batch is kept for so many layers and shapes. With the library's 5,000 memory grows by
-#: a megabyte every few batches for hours; fewer than a hundred cost a query time, more than these save none.
+#: What is compiled for the shape of a batch is kept for so many layers and shapes. With the library's 5,000, memory
+#: grows by a megabyte every few batches for hours. Fewer than a hundred cost a query time, more than these save none.
 KERNELS = "300"
 
 
