@@ -17,11 +17,11 @@ from starlette.staticfiles import StaticFiles
 
 import bicross
 from bicross.errors import BicrossError, DocumentError, StorageError, UsageError
-from bicross.server.deps import Server
 from bicross.server.engine import AbandonedError
 from bicross.server.intake import Intake, RefusedError, error_body
 from bicross.server.metrics import Metrics
 from bicross.server.routes import documents, openai, operations, rerank, scoring, search, tei
+from bicross.server.routes.shared import Server
 from bicross.server.serving import Serving
 from bicross.server.settings import Settings
 from bicross.server.tracing import Tracing

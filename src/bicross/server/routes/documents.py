@@ -10,8 +10,8 @@ from pydantic import Field
 from bicross.documents import Document
 from bicross.errors import UsageError
 from bicross.index import AddReport
-from bicross.server.deps import Asked, MayWrite, Server, ThisServer, begin
 from bicross.server.intake import RefusedError
+from bicross.server.routes.shared import Asked, MayWrite, Server, ThisServer, begin
 
 router = APIRouter(prefix="/documents", tags=["documents"])
 

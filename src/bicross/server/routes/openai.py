@@ -15,7 +15,7 @@ from fastapi.responses import Response
 from pydantic import Field
 
 from bicross.errors import UsageError
-from bicross.server.deps import Budget, Foreign, ThisServer, begin, check_texts
+from bicross.server.routes.shared import Budget, Foreign, ThisServer, begin, check_texts
 
 router = APIRouter(prefix="/v1", tags=["as other services"])
 

@@ -8,7 +8,7 @@ from fastapi import APIRouter
 from fastapi.responses import Response
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
-from bicross.server.deps import Asked, ThisServer
+from bicross.server.routes.shared import Asked, ThisServer
 
 router = APIRouter(tags=["operations"])
 

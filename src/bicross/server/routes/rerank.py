@@ -11,7 +11,7 @@ from uuid import uuid4
 from fastapi import APIRouter
 from pydantic import Field
 
-from bicross.server.deps import Budget, Foreign, Server, ThisServer, begin, check_text, check_texts
+from bicross.server.routes.shared import Budget, Foreign, Server, ThisServer, begin, check_text, check_texts
 
 router = APIRouter(tags=["as other services"])
 

@@ -10,7 +10,7 @@ from pydantic import Field
 from bicross.errors import UsageError
 from bicross.machine import plan
 from bicross.pairs import PairReport, find_pairs
-from bicross.server.deps import Asked, Budget, ThisServer, begin, check_texts
+from bicross.server.routes.shared import Asked, Budget, ThisServer, begin, check_texts
 
 router = APIRouter(tags=["scoring"])
 

@@ -14,8 +14,8 @@ from pydantic import Field
 from bicross.errors import BicrossError, UsageError
 from bicross.index.lexical import matches
 from bicross.search import Hit, Reading, SearchResult, StageCost
-from bicross.server.deps import Asked, Server, ThisServer, begin, check_text
 from bicross.server.intake import error_body
+from bicross.server.routes.shared import Asked, Server, ThisServer, begin, check_text
 from bicross.server.serving import Opened
 
 router = APIRouter(tags=["search"])

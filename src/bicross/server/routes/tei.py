@@ -15,7 +15,7 @@ from pydantic import Field
 
 import bicross
 from bicross.errors import UsageError
-from bicross.server.deps import Budget, Foreign, ThisServer, begin, check_text, check_texts
+from bicross.server.routes.shared import Budget, Foreign, ThisServer, begin, check_text, check_texts
 
 router = APIRouter(tags=["as other services"])
 
