@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 from axe_playwright_python.sync_playwright import Axe
-from playwright.sync_api import Browser, Page, expect, sync_playwright
+from playwright.sync_api import Browser, Page, Route, expect, sync_playwright
 
 from .conftest import Running, Start
 
@@ -43,6 +43,10 @@ def page(browser: Browser, running: Running) -> Iterator[Page]:
     yield opened
     context.close()
     assert not wrong
+
+
+def answering(status: int, message: str) -> Callable[[Route], None]:
+    return lambda route: route.fulfill(status=status, json={"message": message})
 
 
 def ask(page: Page, query: str = QUERY) -> None:
@@ -112,7 +116,7 @@ def test_what_the_server_refuses_is_shown(browser: Browser, running: Running) ->
     page = browser.new_page()
     page.goto(running.url)
     for status, message in ((500, "it failed; the log of the server says why"), (400, "query is empty")):
-        page.route("**/search", lambda route, s=status, m=message: route.fulfill(status=s, json={"message": m}))
+        page.route("**/search", answering(status, message))
         page.fill("#query", f"words {status}")
         expect(page.locator("#status.error")).to_have_text(message)
         page.unroute("**/search")

@@ -86,6 +86,7 @@ def test_searches_use_what_was_adapted_until_it_is_taken_out(manual: Path) -> No
     (manual / "cross-encoder.before").mkdir()  # a run was killed there
     (manual / "cross-encoder.before" / "config.json").write_text("{}")
     command = ["adapt", str(manual), "--queries", "80", "--layers", "2", "--max-tokens", "48", "--json"]
+    command += ["--epochs", "4"]  # enough of them that it is a gain for certain
     result = run.invoke(app, [*command, "--learning-rate", "3e-4"], catch_exceptions=False)
     record = json.loads(result.stdout)
     assert record["queries"] == 72

@@ -266,7 +266,7 @@ def test_what_is_fitted_leaves_what_else_is_in_the_file(tmp_path: Path) -> None:
         queries.append(ReadQuery(str(number), documents, scores, logits, grades))
     file = tmp_path / "bicross.json"
     file.write_text('{"pairs": {"kept": true}, "two_stages": []}')
-    fit(queries, {"weights_sha256": "abc"}, file)
+    fit(queries, {"weights_sha256": "abc"}, file, bare=True)
     stored = json.loads(file.read_text())
     assert stored["pairs"] == {"kept": True}
     assert {n.before_sha256 for n in read_two_stages(file)} == {
