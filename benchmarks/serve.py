@@ -45,17 +45,12 @@ def plain(port: int, bi_encoder: str, cross_encoder: str) -> None:
     """What one writes without bicross: FastAPI, sentence-transformers, a call for each request."""
     import uvicorn
     from fastapi import FastAPI
-    from pydantic import BaseModel
     from sentence_transformers import CrossEncoder, SentenceTransformer
 
-    class Embed(BaseModel):
-        inputs: str | list[str]
-
-    class Rerank(BaseModel):
-        query: str
-        documents: list[str]
-
-    embedder, judge = SentenceTransformer(bi_encoder), CrossEncoder(cross_encoder)
+    # f32, as both are trained: in the fp16 of the file they crawl on a CPU
+    whole = {"dtype": "float32"}
+    embedder = SentenceTransformer(bi_encoder, model_kwargs=whole)
+    judge = CrossEncoder(cross_encoder, model_kwargs=whole)
     app = FastAPI()
 
     @app.get("/ready")
@@ -63,13 +58,12 @@ def plain(port: int, bi_encoder: str, cross_encoder: str) -> None:
         return True
 
     @app.post("/embed")
-    def embed(asked: Embed) -> list[list[float]]:
-        texts = [asked.inputs] if isinstance(asked.inputs, str) else asked.inputs
-        return embedder.encode(texts).tolist()
+    def embed(asked: dict[str, Any]) -> list[list[float]]:
+        return embedder.encode([asked["inputs"]]).tolist()
 
     @app.post("/v1/rerank")
-    def rerank(asked: Rerank) -> list[dict[str, float]]:
-        scores = judge.predict([(asked.query, document) for document in asked.documents])
+    def rerank(asked: dict[str, Any]) -> list[dict[str, float]]:
+        scores = judge.predict([(asked["query"], document) for document in asked["documents"]])
         return [{"index": int(i), "relevance_score": float(scores[i])} for i in (-scores).argsort()]
 
     uvicorn.run(app, port=port, access_log=False, log_level="warning")
