@@ -20,6 +20,7 @@ from time import monotonic
 import numpy as np
 import numpy.typing as npt
 
+from bicross.encoders.batching import SMALL
 from bicross.encoders.engines import Engine
 from bicross.encoders.tokenising import Tokenised
 from bicross.errors import BicrossError
@@ -32,9 +33,6 @@ TURN = 8
 
 #: A batch takes items as long as its oldest, within this share or so many tokens: more would be padding.
 ALIKE_SHARE, ALIKE_TOKENS = 0.25, 16
-
-#: The least tokens of a batch, where work is shared out between streams.
-SMALL = 128
 
 #: Seconds between looks whether anybody still waits for the answer.
 LOOK = 0.25

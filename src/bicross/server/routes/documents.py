@@ -11,7 +11,7 @@ from bicross.documents import Document
 from bicross.errors import UsageError
 from bicross.index import AddReport
 from bicross.server.intake import RefusedError
-from bicross.server.routes.shared import Asked, MayWrite, Server, ThisServer, begin
+from bicross.server.routes.shared import Asked, MayWrite, Server, ThisServer, begin, check_number
 
 router = APIRouter(prefix="/documents", tags=["documents"])
 
@@ -73,7 +73,7 @@ class StoredDocument(Asked):
 def upsert(asked: Documents, server: ThisServer) -> AddReport:
     """Store documents. When this is answered they are on disk and are found."""
     begin(urgent=False)
-    _check_number(len(asked.documents), server)
+    check_number(len(asked.documents), f"{len(asked.documents):,} at once", server)
     most = server.settings.limits.text_characters
     for given in asked.documents:
         if len(given.text) + len(given.title) > most:
@@ -89,7 +89,7 @@ def upsert(asked: Documents, server: ThisServer) -> AddReport:
 def delete(asked: Ids, server: ThisServer) -> Deleted:
     """Delete documents. When this is answered they are found no more."""
     begin(urgent=False)
-    _check_number(len(asked.ids), server)
+    check_number(len(asked.ids), f"{len(asked.ids):,} at once", server)
     return _delete(asked.ids, server)
 
 
@@ -129,8 +129,3 @@ def _delete(ids: list[str], server: Server) -> Deleted:
         unknown = opened.index.delete(distinct)
         server.serving.count(opened.index)
     return Deleted(deleted=len(distinct) - len(unknown), unknown=unknown)
-
-
-def _check_number(number: int, server: Server) -> None:
-    if number > server.settings.limits.texts:
-        raise UsageError(f"{number:,} at once; a request may have {server.settings.limits.texts:,}")

@@ -7,10 +7,9 @@ from typing import Annotated, Any, Literal
 from fastapi import APIRouter
 from pydantic import Field
 
-from bicross.errors import UsageError
 from bicross.machine import plan
 from bicross.pairs import PairReport, find_pairs
-from bicross.server.routes.shared import Asked, Budget, ThisServer, begin, check_texts
+from bicross.server.routes.shared import Asked, Budget, ThisServer, begin, check_number, check_texts
 
 router = APIRouter(tags=["scoring"])
 
@@ -75,8 +74,7 @@ def score(asked: ScoreRequest, server: ThisServer) -> Scores:
 def pairs(asked: PairsRequest, server: ThisServer) -> PairReport:
     """Near-duplicates and paraphrases among texts."""
     begin(urgent=False, budget_ms=asked.budget_ms)
-    if len(asked.texts) > server.settings.limits.texts:
-        raise UsageError(f"{len(asked.texts):,} texts; a request may have {server.settings.limits.texts:,}")
+    check_number(len(asked.texts), f"{len(asked.texts):,} texts", server)
     with server.serving.opened() as opened:
         return find_pairs(
             asked.texts,

@@ -72,13 +72,18 @@ def begin(urgent: bool = True, budget_ms: float | None = None) -> None:
 
 def check_texts(texts: list[str], what: str, server: Server) -> None:
     """Raises: UsageError: There are none or too many, or one is empty or too long."""
-    limits = server.settings.limits
     if not texts:
         raise UsageError(f"{what} is empty; give at least one text")
-    if len(texts) > limits.texts:
-        raise UsageError(f"{what} has {len(texts):,} texts; a request may have {limits.texts:,}")
+    check_number(len(texts), f"{what} has {len(texts):,} texts", server)
     for place, text in enumerate(texts):
         check_text(text, f"{what}[{place}]", server)
+
+
+def check_number(number: int, said: str, server: Server) -> None:
+    """Raises: UsageError: It is more than a request may have; ``said`` begins the message."""
+    most = server.settings.limits.texts
+    if number > most:
+        raise UsageError(f"{said}; a request may have {most:,}")
 
 
 def check_text(text: str, what: str, server: Server) -> None:
