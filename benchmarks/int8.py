@@ -56,7 +56,7 @@ def by_nncf(folder: Path, texts: list[str]) -> BiEncoder:
     items = TextTokeniser(folder, encoder.max_tokens).texts(texts, str)
     batches = nncf.Dataset([padded([item], 0) for item in items])
     quantised = nncf.quantize(graph, batches, subset_size=len(items), model_type=nncf.ModelType.TRANSFORMER)
-    encoder.engine = OpenVinoEngine(quantised, "int8", 0)
+    encoder.engine = OpenVinoEngine(quantised, "int8", 0, encoder.max_tokens)
     return encoder
 
 

@@ -431,7 +431,12 @@ def beside_values(
 
 
 #: What ``serve.json`` calls the servers, and what the page does.
-SERVERS = {"bicross": "bicross", "plain": "FastAPI + sentence-transformers", "infinity": "infinity"}
+SERVERS = {
+    "bicross": "bicross",
+    "bicross int8": "bicross, int8",
+    "plain": "FastAPI + sentence-transformers",
+    "infinity": "infinity",
+}
 
 
 def serve_values(rows: Sequence[Mapping[str, Any]]) -> dict[str, str]:
@@ -442,10 +447,11 @@ def serve_values(rows: Sequence[Mapping[str, Any]]) -> dict[str, str]:
         shown.append([SERVERS[row["system"]], row["route"], f"{row['clients']}", *times])
     rate = {(row["system"], row["route"], row["clients"]): row["requests_per_s"] for row in rows}
     times = {
-        f"serve_{route}": f"{rate['bicross', route, 32] / rate['plain', route, 32]:.1f}"
+        f"serve_{route}_{name}": f"{rate[system, route, 32] / rate['plain', route, 32]:.1f}"
         for route in ("embed", "rerank")
+        for name, system in (("default", "bicross"), ("int8", "bicross int8"))
     }
-    return {"serve": table(shown), **times}
+    return {"serve": table(shown), "serve_rounds": f"{len(rows[0]['rounds'])}", **times}
 
 
 def _quality_table(judged: Sequence[Mapping[str, Any]], language: int) -> str:

@@ -1,10 +1,10 @@
 """Requests a second and how long they take, beside other servers, all on the same machine in turns.
 
 Each server is a process of its own, and so is the load: so many clients, each with one request on its way, for some
-seconds. The others are FastAPI over sentence-transformers as anybody would write it (a request, a call), and infinity
-where it is installed. Every text is new, so nothing is remembered. Prints a table and writes
-``benchmarks/results/serve.json``: rows of ``system``, ``route``, ``clients``, ``requests_per_s``, ``p50_ms``,
-``p99_ms``, ``errors``.
+seconds. bicross stands there as it comes, and with both models in int8. The others are FastAPI over
+sentence-transformers as anybody would write it (a request, a call), and infinity where it is installed. Every text is
+new, so nothing is remembered. Prints a table and writes ``benchmarks/results/serve.json``: rows of ``system``,
+``route``, ``clients``, ``requests_per_s``, ``p50_ms``, ``p99_ms``, ``errors``.
 
 Run: ``python benchmarks/serve.py``; ``--infinity COMMAND`` names that of an environment that has infinity-emb.
 """
@@ -182,15 +182,15 @@ def main() -> None:
     bi_encoder, cross_encoder = (str(find_model(n)) for n in ("all-MiniLM-L6-v2", DEFAULT_CROSS_ENCODER))
     me = [sys.executable, __file__]
     with tempfile.TemporaryDirectory() as temporary:
-        index = Path(temporary) / "index"
-        with bicross.create(index) as made:
-            made.add(python_documentation())
-        ports = {name: free_port() for name in ("bicross", "plain", "infinity")}
-        serve = [sys.executable, "-m", "bicross", "serve", str(index), "--port", str(ports["bicross"])]
-        systems: dict[str, tuple[list[str], str]] = {
-            "bicross": (serve, "/ready"),
-            "plain": ([*me, "--as-plain", str(ports["plain"]), bi_encoder, cross_encoder], "/ready"),
-        }
+        ports = {name: free_port() for name in ("bicross", "bicross int8", "plain", "infinity")}
+        systems: dict[str, tuple[list[str], str]] = {}
+        for name, precision in (("bicross", "auto"), ("bicross int8", "int8")):
+            index = str(Path(temporary) / precision)
+            with bicross.create(index, precision=precision) as made:
+                made.add(python_documentation())
+            options = ["--port", str(ports[name]), "--precision", precision]
+            systems[name] = ([sys.executable, "-m", "bicross", "serve", index, *options], "/ready")
+        systems["plain"] = ([*me, "--as-plain", str(ports["plain"]), bi_encoder, cross_encoder], "/ready")
         if args.infinity:
             command = [args.infinity, "v2", "--port", str(ports["infinity"]), "--device", "cpu"]
             for model, name in ((bi_encoder, "embedder"), (cross_encoder, "reranker")):
@@ -201,7 +201,7 @@ def main() -> None:
             for system, (command, ready) in systems.items():  # one at a time: the others would take its cores
                 with server(command, ports[system], ready) as url:
                     for route in ROUTES:
-                        if route == "search" and system != "bicross":
+                        if route == "search" and not system.startswith("bicross"):
                             continue
                         for clients in (4, *args.clients):  # the first one warms up, and is not counted
                             seconds = args.seconds if clients != 4 else 2.0

@@ -21,7 +21,7 @@ from bicross.server.metrics import EngineMetrics, Metrics
 class Echo:
     """An engine whose rows are the first token and the number of tokens; batches wait until they are let through."""
 
-    precision, width, token_budget, streams = "f32", 2, 64, 1
+    precision, width, token_budget, call_tokens, step, streams = "f32", 2, 64, 4, 1, 1
 
     def __init__(self) -> None:
         self.gate = threading.Event()
@@ -127,17 +127,19 @@ def test_rows_are_remembered_for_urgent_work_and_the_oldest_go(shared: SharedEng
     assert echo.batches[13:] == [[11]]
 
 
-@given(st.lists(st.integers(1, 200), min_size=1, max_size=40), st.integers(1, 400))
-def test_a_batch_has_the_oldest_item_and_keeps_to_the_budget(lengths: list[int], budget: int) -> None:
+@given(st.lists(st.integers(1, 200), min_size=1, max_size=40), st.integers(1, 400), st.integers(0, 50))
+def test_a_batch_has_the_oldest_item_and_keeps_to_the_budget(lengths: list[int], budget: int, call: int) -> None:
     lane = _Lane()
     job = _Job(Work(), [], 1)
     lane.put((length, number, job, 0) for number, length in enumerate(lengths))
     left = dict(enumerate(lengths))
     while left:
         oldest = min(left)
-        taken = {number: length for length, number, *_ in lane.take(budget)}
+        taken = {number: length for length, number, *_ in lane.take(budget, call)}
         assert oldest in taken
         assert len(taken) == 1 or max(taken.values()) * len(taken) <= budget
+        padding = [max(taken.values()) - length for length in taken.values()]
+        assert sum(padding) <= call * len(taken) ** 2 and (call or not any(padding))
         assert taken.items() <= left.items()
         left = {number: length for number, length in left.items() if number not in taken}
         assert (len(lane), lane.tokens) == (len(left), sum(left.values()))

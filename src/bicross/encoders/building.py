@@ -46,7 +46,8 @@ def build_engine(
         if device != "cpu" or precision == "int8":
             what = f"device {device!r}" if device != "cpu" else "precision 'int8'"
             raise ModelError(f"{folder}: {what} needs model.safetensors; {file.name} only runs as it is, on the CPU")
-        return OpenVinoEngine(exported_graph(file, head), resolve_precision(precision), tokenise.pad_id)
+        graph = exported_graph(file, head)
+        return OpenVinoEngine(graph, resolve_precision(precision), tokenise.pad_id, tokenise.max_tokens)
     shape = architecture(config, str(folder))
     tensors = Tensors(read_weights(file), shape.family, str(file))
     if head.output == "logits" and f"{shape.family.head[-1][0]}.weight" not in tensors:
@@ -57,7 +58,7 @@ def build_engine(
     layers = {}
     if precision == "int8":
         layers = read_layers(find_layers(folder) or quantise_folder(folder, tensors, shape, head, tokenise).file)
-    return OpenVinoEngine(encoder_graph(tensors, shape, head, layers), precision, tokenise.pad_id)
+    return OpenVinoEngine(encoder_graph(tensors, shape, head, layers), precision, tokenise.pad_id, tokenise.max_tokens)
 
 
 def _torch_engine(tensors: Tensors, shape: Architecture, head: Head, device: str, precision: str) -> Engine:

@@ -151,8 +151,11 @@ def _fidelity(
     items: Sequence[Tokenised],
     pad_id: int,
 ) -> dict[str, float]:
-    exact = run_in_batches(OpenVinoEngine(encoder_graph(tensors, shape, head), "f32", pad_id), items)
-    found = run_in_batches(OpenVinoEngine(encoder_graph(tensors, shape, head, layers), "int8", pad_id), items)
+    def rows(layers: dict[str, Int8Linear], precision: str) -> npt.NDArray[np.float32]:
+        graph = encoder_graph(tensors, shape, head, layers)
+        return run_in_batches(OpenVinoEngine(graph, precision, pad_id, shape.positions), items)
+
+    exact, found = rows({}, "f32"), rows(layers, "int8")
     if head.output == "logits":
         by_query, also = exact[:, 0].reshape(-1, _PAIRED), found[:, 0].reshape(-1, _PAIRED)
         first, second = np.triu_indices(_PAIRED, 1)

@@ -21,7 +21,7 @@ import numpy as np
 import numpy.typing as npt
 
 from bicross.encoders.batching import SMALL
-from bicross.encoders.engines import Engine
+from bicross.encoders.engines import Engine, whole_steps
 from bicross.encoders.tokenising import Tokenised
 from bicross.errors import BicrossError
 from bicross.server.metrics import EngineMetrics
@@ -30,9 +30,6 @@ Rows = npt.NDArray[np.float32]
 
 #: After so many urgent batches one that can wait has its turn, so that it goes on under any load.
 TURN = 8
-
-#: A batch takes items as long as its oldest, within this share or so many tokens: more would be padding.
-ALIKE_SHARE, ALIKE_TOKENS = 0.25, 16
 
 #: Seconds between looks whether anybody still waits for the answer.
 LOOK = 0.25
@@ -84,7 +81,7 @@ class _Job:
         self.done.set()
 
 
-#: Tokens, number in the order of arrival, job, place in the job.
+#: Tokens as padded, number in the order of arrival, job, place in the job.
 _Item = tuple[int, int, _Job, int]
 
 
@@ -113,22 +110,24 @@ class _Lane:
             self._by_length = [item for item in self._by_length if item[2] is not job]
             self._by_age = deque(item for item in self._by_age if item[2] is not job)
 
-    def take(self, budget: int) -> list[_Item]:
-        """The oldest item and those of like length, together at most ``budget`` tokens with padding."""
-        seed = self._by_age[0]
-        low = bisect_left(self._by_length, _order(seed), key=_order)
+    def take(self, budget: int, call_tokens: int) -> list[_Item]:
+        """The oldest item and those of like length, together at most ``budget`` tokens with padding.
+
+        An item joins as long as it makes no more padding than the call that it spares.
+        """
+        waiting = self._by_length
+        low = bisect_left(waiting, _order(self._by_age[0]), key=_order)
         high = low + 1
-        slack = max(ALIKE_TOKENS, int(ALIKE_SHARE * seed[0]))
-        longest = seed[0]
-        while high < len(self._by_length):
-            length = self._by_length[high][0]
-            if length > seed[0] + slack or length * (high - low + 1) > budget:
+        longest = waiting[low][0]
+        while high < len(waiting):
+            length, number = waiting[high][0], high - low
+            if length * (number + 1) > budget or (length - longest) * number > call_tokens:
                 break
             longest, high = length, high + 1
-        while low > 0 and longest - self._by_length[low - 1][0] <= slack and longest * (high - low + 1) <= budget:
+        while low > 0 and longest * (high - low + 1) <= budget and longest - waiting[low - 1][0] <= call_tokens:
             low -= 1
-        taken = self._by_length[low:high]
-        del self._by_length[low:high]
+        taken = waiting[low:high]
+        del waiting[low:high]
         self.tokens -= sum(item[0] for item in taken)
         numbers = {item[1] for item in taken}
         self._by_age = deque(item for item in self._by_age if item[1] not in numbers)
@@ -152,7 +151,8 @@ class SharedEngine:
     def __init__(self, engine: Engine, metrics: EngineMetrics, remembered: int = 0) -> None:
         self._engine = engine
         self.precision, self.width = engine.precision, engine.width
-        self.token_budget, self.streams = engine.token_budget, engine.streams
+        self.token_budget, self.call_tokens = engine.token_budget, engine.call_tokens
+        self.step, self.streams = engine.step, engine.streams
         self._metrics = metrics
         self._remembered = remembered
         self._cache: OrderedDict[bytes, Rows] = OrderedDict()
@@ -205,7 +205,7 @@ class SharedEngine:
         job.left = len(new)
         lane = self._urgent if work.urgent else self._other
         with self._changed:
-            lane.put((len(items[place]), next(self._numbers), job, place) for place in new)
+            lane.put((whole_steps(len(items[place]), self.step), next(self._numbers), job, place) for place in new)
             self._changed.notify(min(len(new), self.streams))
             self._show_queue()
         while not job.done.wait(LOOK):
@@ -230,7 +230,7 @@ class SharedEngine:
                     self._changed.wait()
                 lane = self._next_lane()
                 share = max(SMALL, lane.tokens // self.streams)
-                taken = lane.take(min(self.token_budget, share))
+                taken = lane.take(min(self.token_budget, share), self.call_tokens)
                 self._show_queue()
             self._run(taken)
 
@@ -250,8 +250,8 @@ class SharedEngine:
             for _, _, job, _ in taken:
                 job.fail(error)
             return
-        longest = max(tokens for tokens, *_ in taken)
-        self._metrics.ran(sum(tokens for tokens, *_ in taken), longest * len(taken), self.token_budget)
+        tokens = sum(len(job.items[place]) for _, _, job, place in taken)
+        self._metrics.ran(tokens, max(padded for padded, *_ in taken) * len(taken), self.token_budget)
         with self._changed:
             for row, (_, _, job, place) in zip(rows, taken, strict=True):
                 job.rows[place] = row

@@ -32,6 +32,11 @@ class Head:
         return self.output == "logits" or self.pooling == "cls"
 
 
+def whole_steps(tokens: int, step: int) -> int:
+    """The least multiple of ``step`` that is not less."""
+    return -(-tokens // step) * step
+
+
 class Engine(Protocol):
     """A model ready to run. Threads may share it.
 
@@ -39,12 +44,16 @@ class Engine(Protocol):
         precision: What the matrix products are computed in; outputs are float32 whatever it is.
         width: Numbers in an output row: the dimension of an embedding, or the labels of a pair.
         token_budget: Tokens in a batch at which this engine is fastest.
+        call_tokens: Tokens that it reads in the time that a call costs: more padding than that is dearer than a batch.
+        step: Lengths are padded to multiples of it.
         streams: Batches that it works on at once.
     """
 
     precision: str
     width: int
     token_budget: int
+    call_tokens: int
+    step: int
     streams: int
 
     def run(self, batches: Iterable[Sequence[Tokenised]]) -> Generator[npt.NDArray[np.float32], None, None]:

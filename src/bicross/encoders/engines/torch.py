@@ -83,6 +83,7 @@ class TorchEngine:
         self.precision = precision
         # A GPU wants much work at once; on the CPU the caches decide.
         self.token_budget = 65_536 if on_gpu else 2048
+        self.call_tokens, self.step = self.token_budget, 1  # texts are packed: there is no padding
         self.streams = 1
         self._type = _TYPES[precision]
         self._shape = shape
