@@ -14,7 +14,7 @@ import pytest
 from qdrant_client import QdrantClient, models
 
 import bicross
-from bicross import BiEncoder, Document
+from bicross import Document
 from bicross.errors import ClusterError, CorpusError, FingerprintError, IndexLockedError, UsageError
 from bicross.index.cluster.address import KEY, is_address, parse_address
 
@@ -95,24 +95,24 @@ def test_keys(start_node: Callable, name: str, functions: list[Document]) -> Non
     assert code == 2 and f"has no index '{name}'" in error and "the-right-key" not in error
 
 
-def test_collections_of_others(alone, address: str, name: str, bi_encoder: BiEncoder) -> None:
+def test_collections_of_others(alone, address: str, name: str, cities: Path) -> None:
     with client(alone) as others:
         others.create_collection(name, vectors_config=models.VectorParams(size=4, distance=models.Distance.DOT))
         for call in (bicross.open, bicross.create):
             with pytest.raises((CorpusError, UsageError), match=r"bicross did not make|there is a collection"):
                 call(address)
-        code, error = bicross_command("index", Path(__file__), "--into", address)
+        code, error = bicross_command("index", cities, "--into", address)
         assert code == 1 and "bicross did not make the collection" in error
         assert others.get_collection(name).points_count == 0
 
 
-def test_other_models_and_settings(alone, address: str, make_model: Callable) -> None:
+def test_other_models_and_settings(alone, address: str, make_model: Callable, cities: Path) -> None:
     bicross.create(address).close()
     with pytest.raises(FingerprintError, match="was made with all-MiniLM-L6-v2"):
         bicross.open(address, make_model())
     with pytest.raises(FingerprintError, match="chunk_tokens"):
         bicross.open(address, chunk_tokens=32)
-    code, error = bicross_command("index", Path(__file__), "--into", address, "--overlap", "20")
+    code, error = bicross_command("index", cities, "--into", address, "--overlap", "20")
     assert code == 1 and "other settings" in error
     with bicross.open(address) as opened:
         assert opened.count().documents == 0

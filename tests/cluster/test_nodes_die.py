@@ -96,7 +96,7 @@ def test_a_node_dies_while_searches_go_on(nodes, on_all: str) -> None:
             thread.join()
         assert not failed
         assert len(gaps) > 20
-        print(f"the longest search took {max(gaps):.1f} s")
+        assert max(gaps) < 30  # one time-out, and then another node
 
 
 def test_a_writer_dies(nodes, on_all: str, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -128,7 +128,8 @@ with bicross.open(sys.argv[1]) as index:
             index.add(some(1))
         time.sleep(5.5)
         report = index.add([Document(f"d{n}", f"document {n} about valves") for n in range(40)])
-        assert (report.new, report.changed) == (20, 20)
+        # of the first twenty all chunks were there: they were entered before this began
+        assert (report.new, report.changed, report.unchanged) == (20, 0, 20)
         assert index.count().documents == index.engine.count() == 40
         assert bicross.check(index).whole
 
