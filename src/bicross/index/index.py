@@ -55,14 +55,14 @@ class IndexStats:
 
     Attributes:
         documents, chunks: Stored.
-        bytes: Taken on disk.
+        bytes: Taken on disk; None where only the nodes of a cluster know.
         graph_vectors: Vectors in the HNSW graph, at least; 0 while every search compares with all of them.
         fields: Name and type of each metadata field.
     """
 
     documents: int
     chunks: int
-    bytes: int
+    bytes: int | None
     graph_vectors: int
     fields: Mapping[str, FieldType]
 

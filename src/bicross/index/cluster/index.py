@@ -191,13 +191,13 @@ class ClusterIndex(Index):
         return IndexCount(self.catalogue.count()[0], self.engine.count())
 
     def stats(self) -> IndexStats:
-        """What the index holds; of its bytes on the nodes' disks they tell nothing."""
+        """What the index holds; how many bytes, the nodes do not tell."""
         count = self.count()
         in_graph = (
             self.connection.call(lambda client: client.get_collection(self.engine.name)).indexed_vectors_count or 0
         )
         graph = min(in_graph, count.chunks) if count.chunks > EXACT_UP_TO else 0
-        return IndexStats(count.documents, count.chunks, 0, graph, dict(self._fields))
+        return IndexStats(count.documents, count.chunks, None, graph, dict(self._fields))
 
     # -- what was fitted -----------------------------------------------------------------------------------------
 
