@@ -7,11 +7,15 @@ import socket
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 
+import grpc
 import pytest
 from qdrant_client import QdrantClient, models
+from qdrant_client.grpc import HealthCheckReply
+from qdrant_client.grpc.qdrant_pb2_grpc import QdrantServicer, add_QdrantServicer_to_server
 
 import bicross
 from bicross import Document
@@ -124,6 +128,20 @@ def test_half_an_index(alone, address: str, name: str) -> None:
         others.delete_collection(f"{name}.documents")
     with pytest.raises(CorpusError, match="half an index"):
         bicross.open(address)
+
+
+def test_a_server_that_is_too_old(name: str) -> None:
+    class Old(QdrantServicer):
+        def HealthCheck(self, request, context):  # noqa: N802
+            return HealthCheckReply(title="qdrant", version="1.9.7")
+
+    server = grpc.server(ThreadPoolExecutor(1))
+    add_QdrantServicer_to_server(Old(), server)
+    port = server.add_insecure_port("127.0.0.1:0")
+    server.start()
+    with pytest.raises(ClusterError, match=r"Qdrant 1\.9\.7; bicross needs 1\.16 or newer"):
+        bicross.open(f"qdrant://127.0.0.1:{port - 1}/{name}")
+    server.stop(None)
 
 
 def test_one_writes_at_a_time(address: str, functions: list[Document]) -> None:

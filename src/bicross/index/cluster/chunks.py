@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
@@ -29,6 +30,12 @@ _PAGE = 1000
 
 #: Points of one request: a message of gRPC holds some megabytes.
 _SENT = 256
+
+#: Values of a field that each shard counts: one that is frequent in all may be rare in some.
+_FACETS = 10_000
+
+#: Requests at once where a query has many words.
+_AT_ONCE = 16
 
 #: Seconds for which it is remembered how many chunks there are, and how many have a word.
 FRESH = 5.0
@@ -55,6 +62,11 @@ class ClusterChunks:
         self.connection = connection
         self.name = connection.address.name
         self._counted: dict[int | None, tuple[float, int]] = {}  # by term; None for all chunks
+        self._asking = ThreadPoolExecutor(_AT_ONCE, thread_name_prefix="bicross-count")
+
+    def close(self) -> None:
+        """End the threads that count."""
+        self._asking.shutdown()
 
     # -- changing ------------------------------------------------------------------------------------------------
 
@@ -158,7 +170,7 @@ class ClusterChunks:
     def _inverse_document_frequencies(self, terms: list[int]) -> npt.NDArray[np.float32]:
         """As the engine in a folder weighs a word: of all chunks, how few have it."""
         every = self._count(None)
-        having = [self._count(term) for term in terms]
+        having = list(self._asking.map(self._count, terms))
         return np.array([math.log((every - n + 0.5) / (n + 0.5) + 1.0) for n in having], np.float32)
 
     def _count(self, term: int | None) -> int:
@@ -191,10 +203,11 @@ class ClusterChunks:
         path = boolean_path(name) if kind == "boolean" else payload_path(name)
         answer = self.connection.call(
             lambda client: client.facet(
-                self.name, key=path, facet_filter=models.Filter(must=must), limit=limit, exact=True
+                self.name, key=path, facet_filter=models.Filter(must=must), limit=max(limit, _FACETS), exact=True
             )
         )
-        return [(hit.value == "true" if kind == "boolean" else hit.value, int(hit.count)) for hit in answer.hits]
+        counted = [(hit.value == "true" if kind == "boolean" else hit.value, int(hit.count)) for hit in answer.hits]
+        return counted[:limit]
 
     # -- reading -------------------------------------------------------------------------------------------------
 

@@ -126,6 +126,7 @@ class ClusterIndex(Index):
         with self._writing:
             with suppress(ClusterError):  # the lease runs out by itself
                 self._lease.release()
+            self.engine.close()
             self.connection.close()
 
     # -- changing ------------------------------------------------------------------------------------------------
@@ -137,6 +138,8 @@ class ClusterIndex(Index):
             self._lease.take(PATIENCE if self.takes_turns else 0.0)
             try:
                 if outermost:
+                    if not self._fields:
+                        _index_payloads(self.connection)  # its creation may have been interrupted before this
                     self.catalogue.remember(True)
                     self._fields = dict(self.catalogue.fields())  # type: ignore[arg-type]
                     self._recover()
@@ -265,42 +268,45 @@ def _make_collections(connection: Connection, dimension: int, manifest: Manifest
         "replication_factor": replicas,
         "on_disk_payload": True,
     }
-    if connection.call(lambda client: client.collection_exists(address.documents)):
-        connection.call(
-            lambda client: client.delete_collection(address.documents)
-        )  # of a creation that was interrupted
-    connection.call(lambda client: client.create_collection(address.documents, vectors_config={}, **spread))
-    keyword = models.KeywordIndexParams(type=models.KeywordIndexType.KEYWORD, on_disk=True)
-    connection.call(lambda client: client.create_payload_index(address.documents, "kind", keyword, wait=True))
+    if connection.call(lambda client: client.collection_exists(address.documents)):  # of an interrupted creation
+        connection.call(lambda client: client.delete_collection(address.documents))
+    _make(connection, address.documents, vectors_config={}, **spread)
     codes: Any = None
     if layout.quantisation == "int8":
         scalar = models.ScalarQuantizationConfig(type=models.ScalarType.INT8, quantile=0.99, always_ram=True)
         codes = models.ScalarQuantization(scalar=scalar)
     elif layout.quantisation == "binary":
         codes = models.BinaryQuantization(binary=models.BinaryQuantizationConfig(always_ram=True))
-    connection.call(
-        lambda client: client.create_collection(
-            address.name,
-            vectors_config={
-                "dense": models.VectorParams(
-                    size=dimension,
-                    distance=models.Distance.DOT,
-                    datatype=models.Datatype.FLOAT16,
-                    on_disk=layout.on_disk,
-                )
-            },
-            sparse_vectors_config={
-                "lexical": models.SparseVectorParams(index=models.SparseIndexParams(on_disk=layout.on_disk))
-            },
-            hnsw_config=models.HnswConfigDiff(m=16, ef_construct=200),
-            quantization_config=codes,
-            metadata={_MANIFEST: asdict(manifest)},
-            **spread,
-        )
+    dense = models.VectorParams(
+        size=dimension, distance=models.Distance.DOT, datatype=models.Datatype.FLOAT16, on_disk=layout.on_disk
     )
+    words = models.SparseVectorParams(index=models.SparseIndexParams(on_disk=layout.on_disk))
+    _make(
+        connection,
+        address.name,
+        vectors_config={"dense": dense},
+        sparse_vectors_config={"lexical": words},
+        hnsw_config=models.HnswConfigDiff(m=16, ef_construct=200),
+        quantization_config=codes,
+        metadata={_MANIFEST: asdict(manifest)},
+        **spread,
+    )
+    _index_payloads(connection)
+
+
+def _make(connection: Connection, name: str, **settings: Any) -> None:
+    """Make a collection; when it is asked again, since no answer came, it may be there."""
+    connection.call(lambda client: client.collection_exists(name) or client.create_collection(name, **settings))
+
+
+def _index_payloads(connection: Connection) -> None:
+    """Let the nodes index what every search and every change asks by."""
+    name, documents = connection.address.name, connection.address.documents
+    keyword = models.KeywordIndexParams(type=models.KeywordIndexType.KEYWORD, on_disk=True)
     integers = models.IntegerIndexParams(type=models.IntegerIndexType.INTEGER, lookup=True, range=False, on_disk=True)
-    connection.call(lambda client: client.create_payload_index(address.name, "number", integers, wait=True))
-    connection.call(lambda client: client.create_payload_index(address.name, "terms", integers, wait=True))
+    connection.call(lambda client: client.create_payload_index(documents, "kind", keyword, wait=True))
+    connection.call(lambda client: client.create_payload_index(name, "number", integers, wait=True))
+    connection.call(lambda client: client.create_payload_index(name, "terms", integers, wait=True))
 
 
 def peers(connection: Connection) -> list[str]:
