@@ -443,11 +443,13 @@ def serve_values(rows: Sequence[Mapping[str, Any]]) -> dict[str, str]:
     """How many requests a server answers."""
     shown = [["", "route", "clients", "requests a second", "median ms", "99 of 100 within ms", "errors"]]
     for row in sorted(rows, key=lambda r: (("embed", "rerank", "search").index(r["route"]), r["clients"])):
-        times = [f"{row['requests_per_s']:,.0f}", f"{row['p50_ms']:,.0f}", f"{row['p99_ms']:,.0f}", f"{row['errors']}"]
+        rate = row["requests_per_s"]
+        shown_rate = f"{rate:,.0f}" if rate >= 20 else f"{rate:.1f}"
+        times = [shown_rate, f"{row['p50_ms']:,.0f}", f"{row['p99_ms']:,.0f}", f"{row['errors']}"]
         shown.append([SERVERS[row["system"]], row["route"], f"{row['clients']}", *times])
-    rate = {(row["system"], row["route"], row["clients"]): row["requests_per_s"] for row in rows}
+    rates = {(row["system"], row["route"], row["clients"]): row["requests_per_s"] for row in rows}
     times = {
-        f"serve_{route}_{name}": f"{rate[system, route, 32] / rate['plain', route, 32]:.1f}"
+        f"serve_{route}_{name}": f"{rates[system, route, 32] / rates['plain', route, 32]:.1f}"
         for route in ("embed", "rerank")
         for name, system in (("default", "bicross"), ("int8", "bicross int8"))
     }

@@ -74,6 +74,14 @@ def test_a_port_that_is_taken_and_a_short_key(index: Path) -> None:
     assert done.returncode == 2 and "at least 16 characters" in done.stderr and "abc" not in done.stderr
 
 
+def test_another_file_is_not_taken_for_keys(index: Path, tmp_path: Path) -> None:
+    file = tmp_path / "settings.json"
+    file.write_text('{"name":"a-setting-of-another-program"}')
+    command = [sys.executable, "-m", "bicross", "serve", str(index), "--keys", str(file)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 2 and "line 1: a key has letters" in done.stderr and "another-program" not in done.stderr
+
+
 def test_beyond_what_can_wait_clients_are_told_to_come_again(index: Path, serve: Start) -> None:
     server = serve(index, "--in-flight", "4")
     with ThreadPoolExecutor(16) as pool:

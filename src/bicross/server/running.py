@@ -68,9 +68,13 @@ def run_mcp(server: MCPServer, settings: Settings) -> None:
     metrics = Metrics()
     # one answer a request: no session is kept, so that there is nothing to fill the memory with
     app = server.streamable_http_app(json_response=True, stateless_http=True, host=settings.host)
-    app.add_middleware(Intake, settings=settings, metrics=metrics, waiting_tokens=lambda: 0, traces=tracing())
+    traces = tracing()
+    app.add_middleware(Intake, settings=settings, metrics=metrics, waiting_tokens=lambda: 0, traces=traces)
     logging.getLogger("bicross.server").info("MCP is served at http://%s:%s/mcp", *listening.getsockname()[:2])
-    _run(app, settings, listening)
+    try:
+        _run(app, settings, listening)
+    finally:
+        traces.close()
 
 
 def _run(app: ASGIApp, settings: Settings, listening: socket.socket) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hmac
 import ipaddress
 import os
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from hashlib import sha256
@@ -21,6 +22,9 @@ READ_KEY, WRITE_KEY = "BICROSS_READ_KEY", "BICROSS_API_KEY"
 
 #: Shorter ones can be guessed.
 SHORTEST_KEY = 16
+
+#: What a bearer token may be made of (RFC 6750, section 2.1); a line of another kind of file seldom is.
+_TOKEN = re.compile(r"[A-Za-z0-9._~+/-]+=*")
 
 
 @dataclass(frozen=True)
@@ -53,13 +57,15 @@ def read_keys(file: Path | None, environment: Mapping[str, str] = os.environ) ->
         environment: ``BICROSS_API_KEY`` reads and writes, ``BICROSS_READ_KEY`` reads.
 
     Raises:
-        UsageError: The file is not there or a key is too short; no message names a key.
+        UsageError: The file is not there, or a key is too short or of odd characters; no message names a key.
     """
     digests: dict[bytes, Right] = {}
 
     def add(key: str, right: Right, where: str) -> None:
         if len(key) < SHORTEST_KEY:
             raise UsageError(f"{where}: a key needs at least {SHORTEST_KEY} characters; try: openssl rand -hex 32")
+        if not _TOKEN.fullmatch(key):
+            raise UsageError(f"{where}: a key has letters, digits and - . _ ~ + / alone; try: openssl rand -hex 32")
         digests[sha256(key.encode()).digest()] = right
 
     for name, right in ((READ_KEY, "read"), (WRITE_KEY, "write")):
