@@ -144,7 +144,7 @@ def ours() -> list[System]:
         import qdrant_edge as qdrant
 
         index = open_index(folder)
-        engine = index.shard.engine
+        engine = index.engine.engine
 
         def with_setting(setting: Setting) -> Search:
             rescored = qdrant.QuantizationSearchParams(rescore=True, oversampling=2.0)

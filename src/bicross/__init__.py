@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from bicross.encoders import BiEncoder, CompactEmbeddings, CrossEncoder, Quantised, compact, quantise
     from bicross.errors import BicrossError
     from bicross.evaluation import Evaluation, evaluate
-    from bicross.index import LocalIndex, check, export, refresh
+    from bicross.index import Index, LocalIndex, check, copy, export, refresh
     from bicross.machine import Plan, plan
     from bicross.opening import create, default_cross_encoder, import_export, open
     from bicross.pairs import PairReport, TextPair, find_pairs
@@ -31,6 +31,7 @@ _HOME = {
     "Evaluation": "evaluation",
     "Fields": "documents",
     "Hit": "search",
+    "Index": "index",
     "LocalIndex": "index",
     "PairPlan": "planning",
     "PairReport": "pairs",
@@ -42,6 +43,7 @@ _HOME = {
     "check": "index",
     "compact": "encoders",
     "compare": "search",
+    "copy": "index",
     "create": "opening",
     "default_cross_encoder": "opening",
     "evaluate": "evaluation",
@@ -67,6 +69,7 @@ __all__ = [
     "Evaluation",
     "Fields",
     "Hit",
+    "Index",
     "LocalIndex",
     "PairPlan",
     "PairReport",
@@ -78,6 +81,7 @@ __all__ = [
     "check",
     "compact",
     "compare",
+    "copy",
     "create",
     "default_cross_encoder",
     "evaluate",

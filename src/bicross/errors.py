@@ -39,5 +39,9 @@ class StorageError(CorpusError):
     """The disk is full or a write failed. What was committed before is still there."""
 
 
+class ClusterError(CorpusError):
+    """The cluster that has the index does not answer, or failed. What it acknowledged before is stored."""
+
+
 class TrainingError(BicrossError):
     """A training had to stop. The message says at which step, and what was kept."""

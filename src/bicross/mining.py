@@ -18,7 +18,7 @@ import numpy.typing as npt
 
 from bicross.encoders import CrossEncoder
 from bicross.errors import UsageError
-from bicross.index import Candidate, LocalIndex
+from bicross.index import Candidate, Index
 from bicross.index.lexical import terms
 
 #: Why a document that was found is no negative.
@@ -112,7 +112,7 @@ class _Asked:
 
 
 def mine(
-    index: LocalIndex,
+    index: Index,
     queries: Iterable[tuple[str, str]],
     qrels: Mapping[str, Grades],
     tally: MiningTally,
@@ -165,13 +165,13 @@ def mine(
             )
 
 
-def _embedded(index: LocalIndex, texts: list[str], prompt: str) -> Vector:
+def _embedded(index: Index, texts: list[str], prompt: str) -> Vector:
     rows = index.embedder.encode(texts, prompt, show_progress=False).embeddings
     unit: Vector = rows / np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), 1e-12)
     return unit
 
 
-def _answer(index: LocalIndex, asked: _Asked, document: str) -> Candidate | None:
+def _answer(index: Index, asked: _Asked, document: str) -> Candidate | None:
     """The chunk of a document that is nearest to the query, with its similarity; None when nothing is stored."""
     chunks = index.get(document)
     if not chunks:
@@ -182,7 +182,7 @@ def _answer(index: LocalIndex, asked: _Asked, document: str) -> Candidate | None
     return Candidate(best.chunk, float(near.max()), best.truncated, best.metadata)
 
 
-def _window(index: LocalIndex, asked: _Asked, rules: MiningRules, positives: frozenset[str]) -> list[Candidate]:
+def _window(index: Index, asked: _Asked, rules: MiningRules, positives: frozenset[str]) -> list[Candidate]:
     """The best chunk of each document of the window."""
     limit = CHUNKS_A_DOCUMENT * (rules.last + len(positives))
     best: dict[str, Candidate] = {}

@@ -118,7 +118,7 @@ def state(folder: Path) -> dict[str, str]:
     with opened(folder) as index:
         report = check(index)
         assert not report.found, report
-        assert len(list(index.shard.names())) == report.chunks == index.count().chunks
+        assert len(list(index.engine.names())) == report.chunks == index.count().chunks
         return {entry.id: entry.content_hash for entry in index.catalogue.entries()}
 
 

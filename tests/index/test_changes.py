@@ -15,7 +15,7 @@ import bicross
 from bicross import BiEncoder, Document, LocalIndex
 from bicross.errors import CorpusError, DocumentError, FingerprintError, UsageError
 from bicross.index import EncodedDocument, check, refresh
-from bicross.index.shard import _point_id
+from bicross.index.shard import point_id
 
 
 @pytest.fixture
@@ -263,7 +263,7 @@ def test_files_that_are_no_export(index: LocalIndex, tmp_path: Path, bi_encoder:
 
 def damage(index: LocalIndex, document_id: str, **payload: Any) -> None:
     content_hash = index.catalogue.find(document_id).content_hash
-    index.shard.engine.update(qdrant.UpdateOperation.set_payload([_point_id(document_id, content_hash, 0)], payload))
+    index.engine.engine.update(qdrant.UpdateOperation.set_payload([point_id(document_id, content_hash, 0)], payload))
 
 
 def test_check_finds_damage_and_repairs_it(index: LocalIndex, folder: Path) -> None:
@@ -272,15 +272,15 @@ def test_check_finds_damage_and_repairs_it(index: LocalIndex, folder: Path) -> N
     assert check(index).whole
     damage(index, "cats.txt", text="Something else.")
     damage(index, "meta", metadata={"year": 1})
-    birds = _point_id("sub/birds.txt", index.catalogue.find("sub/birds.txt").content_hash, 0)
+    birds = point_id("sub/birds.txt", index.catalogue.find("sub/birds.txt").content_hash, 0)
     zeros = qdrant.PointVectors(birds, {"dense": [0.0] * 384})
-    index.shard.engine.update(qdrant.UpdateOperation.update_vectors([zeros]))
+    index.engine.engine.update(qdrant.UpdateOperation.update_vectors([zeros]))
     stray = {"document_id": "stray", "hash": "00", "number": 0}
-    index.shard.engine.update(
-        qdrant.UpdateOperation.upsert_points([qdrant.Point(_point_id("stray", "00", 0), {"dense": [0.0] * 384}, stray)])
+    index.engine.engine.update(
+        qdrant.UpdateOperation.upsert_points([qdrant.Point(point_id("stray", "00", 0), {"dense": [0.0] * 384}, stray)])
     )
     dogs = index.catalogue.find("dogs.md")
-    index.shard.engine.update(qdrant.UpdateOperation.delete_points([_point_id("dogs.md", dogs.content_hash, 0)]))
+    index.engine.engine.update(qdrant.UpdateOperation.delete_points([point_id("dogs.md", dogs.content_hash, 0)]))
     report = check(index)
     assert (report.found, report.repaired, report.whole) == (5, 0, False)
     text = "\n".join(report.problems)

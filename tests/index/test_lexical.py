@@ -72,7 +72,7 @@ def test_hybrid_joins_both_orders(tmp_path: Path, bi_encoder: BiEncoder) -> None
         sides = {mode: index.search(query, mode=mode, top_k=100) for mode in ("dense", "lexical")}
         hybrid = index.search(query, top_k=20, fusion="rrf")
         question = index.ask(query, "hybrid")
-        orders = index.shard.nearest(question.vectors[0], 100, None), index.shard.matching(question.terms, 100, None)
+        orders = index.engine.nearest(question.vectors[0], 100, None), index.engine.matching(question.terms, 100, None)
         fused = reciprocal_ranks(orders)
         assert [c.score for c in hybrid] == sorted(fused.values(), reverse=True)[:20]
         assert [(-c.score, c.chunk.document_id) for c in hybrid] == sorted(

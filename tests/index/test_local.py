@@ -83,7 +83,7 @@ def test_what_gathers_is_packed_and_the_graph_comes_when_there_is_enough(
     monkeypatch.setattr(adding, "BATCH_CHUNKS", 50)
     with LocalIndex.create(tmp_path / "packed", bi_encoder) as index:
         index.add(documents[:300])
-        assert index.shard.engine.info().segments_count > 3
+        assert index.engine.engine.info().segments_count > 3
         assert answers(index) == expected
         assert index.stats().graph_vectors == 0
         index.delete("7")
@@ -93,8 +93,8 @@ def test_what_gathers_is_packed_and_the_graph_comes_when_there_is_enough(
         index.optimise(building=built.append)
         index.optimise(building=built.append)
         assert built == [500], "the second time there was nothing to build"
-        assert index.shard.engine.info().segments_count <= 2
-        assert index.stats().graph_vectors == index.count().chunks == index.shard.count() == 500
+        assert index.engine.engine.info().segments_count <= 2
+        assert index.stats().graph_vectors == index.count().chunks == index.engine.count() == 500
         assert check(index).whole
 
 

@@ -14,7 +14,7 @@ from bicross.calibrating.pools import Pool, ReadQuery, pool
 from bicross.calibrating.storing import store
 from bicross.encoders import CrossEncoder
 from bicross.errors import UsageError
-from bicross.index import LocalIndex, Mode
+from bicross.index import Index, Mode
 from bicross.index.first_stage import FirstStage, shipped, write_fitted
 from bicross.index.fitted import FILE as FITTED
 from bicross.index.retrieval import DEPTH
@@ -51,7 +51,7 @@ class Calibrated:
 
 
 def calibrate(
-    index: LocalIndex,
+    index: Index,
     cross_encoder: CrossEncoder,
     queries: Sequence[tuple[str, str]],
     qrels: Mapping[str, Mapping[str, int]],
@@ -114,7 +114,7 @@ def calibrate(
     )
 
 
-def keep(index: LocalIndex, fitted: Calibrated) -> None:
+def keep(index: Index, fitted: Calibrated) -> None:
     """Write what was fitted into the index, where searches find it.
 
     Raises:
@@ -124,6 +124,7 @@ def keep(index: LocalIndex, fitted: Calibrated) -> None:
     if fitted.first_stage:
         write_fitted(index.path, fitted.first_stage)
     store(index.path / FITTED, fitted.numbers)
+    index.share_fitted()
 
 
 def _pools(read: Sequence[ReadQuery], way: Way) -> list[Pool]:
@@ -131,7 +132,7 @@ def _pools(read: Sequence[ReadQuery], way: Way) -> list[Pool]:
 
 
 def _first_stages(
-    index: LocalIndex, queries: Sequence[tuple[str, str]], qrels: Mapping[str, Mapping[str, int]]
+    index: Index, queries: Sequence[tuple[str, str]], qrels: Mapping[str, Mapping[str, int]]
 ) -> list[Way]:
     """For each fold the numbers fitted without it, and then those fitted on all."""
     looked_up = [first.judged_query(index, text, qrels[query_id]) for query_id, text in queries]
@@ -143,11 +144,11 @@ def _first_stages(
     return ways
 
 
-def _check_documents(index: LocalIndex, qrels: Mapping[str, Mapping[str, int]]) -> None:
+def _check_documents(index: Index, qrels: Mapping[str, Mapping[str, int]]) -> None:
     judged = dict.fromkeys(document for grades in qrels.values() for document, grade in grades.items() if grade > 0)
     if not any(index.catalogue.find(document) for document in judged):
         example = next(iter(judged), "none")
         raise UsageError(
-            f"none of the {len(judged)} documents that are judged relevant ({example!r} …) is in {index.path}; "
+            f"none of the {len(judged)} documents that are judged relevant ({example!r} …) is in {index.name}; "
             "the ids of the judgements must be those of the documents, see bicross search --json"
         )

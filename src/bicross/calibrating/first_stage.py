@@ -17,7 +17,7 @@ from scipy.optimize import minimize
 from scipy.special import expit
 
 from bicross.errors import UsageError
-from bicross.index import LocalIndex
+from bicross.index import Index
 from bicross.index.first_stage import FirstStage, Traits
 from bicross.index.retrieval import DEPTH
 
@@ -45,7 +45,7 @@ class JudgedQuery:
     traits: Traits
 
 
-def judged_query(index: LocalIndex, query: str, grades: Mapping[str, int]) -> JudgedQuery | None:
+def judged_query(index: Index, query: str, grades: Mapping[str, int]) -> JudgedQuery | None:
     """Look a query up; None where it teaches nothing: no word of it found, or no relevant document, or only such."""
     found = index.retrieve(index.ask(query, "hybrid"), 2 * DEPTH, fusion="rrf")
     best = max((c.lexical or 0.0 for c in found.candidates), default=0.0)

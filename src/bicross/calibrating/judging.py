@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 from bicross.calibrating.pools import ReadQuery
 from bicross.encoders import CrossEncoder
-from bicross.index import Candidate, LocalIndex
+from bicross.index import Candidate, Index
 from bicross.index.first_stage import FirstStage
 from bicross.index.retrieval import DEPTH, retrieve
 
@@ -20,7 +20,7 @@ def name_of(way: Way) -> str:
 
 
 def read_query(
-    index: LocalIndex,
+    index: Index,
     cross_encoder: CrossEncoder,
     query_id: str,
     text: str,
@@ -45,7 +45,7 @@ def read_query(
     )
 
 
-def _candidates(index: LocalIndex, text: str, way: Way) -> list[Candidate]:
+def _candidates(index: Index, text: str, way: Way) -> list[Candidate]:
     question = index.ask(text, "dense" if way == "dense" else "hybrid")
     numbers = way if isinstance(way, FirstStage) else None
-    return retrieve(index.shard, question, DEPTH, None, None, numbers).candidates
+    return retrieve(index.engine, question, DEPTH, None, None, numbers).candidates

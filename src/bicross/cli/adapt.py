@@ -9,12 +9,12 @@ from typing import Annotated
 
 import typer
 
-from bicross.cli.options import Device
+from bicross.cli.options import Device, IndexPlace
 from bicross.cli.train import AsJson, LearningRate, Precision, Seed, check_extra, say
 
 
 def adapt(
-    index: Annotated[Path, typer.Argument(help="Folder of the index.")],
+    index: IndexPlace,
     teacher: Annotated[
         list[str] | None,
         typer.Option("--teacher", help="A stronger model of either kind that says what is relevant; repeat it."),
@@ -35,10 +35,16 @@ def adapt(
     from bicross.encoders.loading import DEFAULT_CROSS_ENCODER
     from bicross.errors import UsageError
     from bicross.index import read_manifest
+    from bicross.index.cluster.address import is_address
     from bicross.opening import forget_adapted, open
 
+    if is_address(index):
+        raise UsageError(
+            f"{index}: adapt keeps its model in the folder of an index; type: bicross copy {index} DIR, adapt that, "
+            "and search with --cross-encoder DIR/cross-encoder"
+        )
     if undo:
-        read_manifest(index)  # it is an index
+        read_manifest(Path(index))  # it is an index
         if not forget_adapted(index):
             raise UsageError(f"{index}: no cross-encoder was adapted to it")
         typer.echo(f"{index}: the adapted cross-encoder is gone; searches use {DEFAULT_CROSS_ENCODER} again")

@@ -13,6 +13,7 @@ from bicross.cli import (
     calibrate,
     check,
     compare,
+    copy,
     delete,
     evaluate,
     get,
@@ -50,6 +51,7 @@ app.command("info")(info.info)
 app.command("check")(check.check)
 app.command("export")(transfer.export)
 app.command("import")(transfer.import_)
+app.command("copy")(copy.copy)
 app.command("evaluate")(evaluate.evaluate)
 app.command("calibrate")(calibrate.calibrate)
 app.command("mine")(mine.mine)

@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from bicross.cli.options import CrossEncoderName, Device
+from bicross.cli.options import CrossEncoderName, Device, IndexPlace
 
 if TYPE_CHECKING:
     from bicross.calibrating import Calibrated
 
 
 def calibrate(
-    index: Annotated[Path, typer.Argument(help="Folder of the index.")],
+    index: IndexPlace,
     queries: Annotated[Path, typer.Option("--queries", help="Queries: .jsonl (_id, text), or .tsv (id, text).")],
     qrels: Annotated[Path, typer.Option("--qrels", help="Judgements, in the format of BEIR or TREC.")],
     mode: Annotated[
@@ -58,7 +58,7 @@ def calibrate(
         _print(fitted, index, written=not dry_run)
 
 
-def _print(fitted: Calibrated, index: Path, *, written: bool) -> None:
+def _print(fitted: Calibrated, index: str, *, written: bool) -> None:
     from rich.console import Console
     from rich.table import Table
 
@@ -89,4 +89,4 @@ def _print(fitted: Calibrated, index: Path, *, written: bool) -> None:
         f"fitted on {fitted.queries} queries, {fitted.pairs} pairs; "
         "after: each query with numbers that were fitted without it, in 5 folds"
     )
-    typer.echo(f"written to {index / 'fitted.json'}" if written else "nothing was written")
+    typer.echo(f"written to {index}" if written else "nothing was written")

@@ -5,14 +5,15 @@ from __future__ import annotations
 import json
 import sys
 from dataclasses import asdict
-from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from bicross.cli.options import IndexPlace
+
 
 def check(
-    index: Annotated[Path, typer.Argument(help="Folder of the index.")],
+    index: IndexPlace,
     repair: Annotated[bool, typer.Option("--repair", help="Put right what is wrong.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object.")] = False,
 ) -> None:

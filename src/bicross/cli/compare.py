@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -13,7 +12,7 @@ from bicross.cli.options import CrossEncoderName, Device
 
 def compare(
     query: Annotated[str, typer.Argument(help="What to look for.")],
-    index: Annotated[Path, typer.Option("--index", help="Folder of the index.")],
+    index: Annotated[str, typer.Option("--index", help="Folder of the index, or its address on a cluster.")],
     top_k: Annotated[int, typer.Option("--top-k", "-k", help="Documents of each way.")] = 10,
     candidates: Annotated[
         int, typer.Option("--candidates", help="Chunks that the cross-encoder reads in two stages; at least --top-k.")

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import sys
-from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from bicross.cli.options import IndexPlace
+
 
 def delete(
-    index: Annotated[Path, typer.Argument(help="Folder of the index.")],
+    index: IndexPlace,
     document_ids: Annotated[list[str], typer.Argument(help="Ids of the documents.")],
 ) -> None:
     """Delete documents from an index; they are found no more, neither by meaning nor by words."""

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 def evaluate(
     collection: Annotated[
-        Path | None, typer.Argument(help="BEIR folder, or folder of an index; none for run files alone.")
+        str | None, typer.Argument(help="BEIR folder, or folder or address of an index; none for run files alone.")
     ] = None,
     split: Annotated[str, typer.Option("--split", help="Judgements of a BEIR folder: qrels/SPLIT.tsv.")] = "test",
     queries: Annotated[
@@ -26,7 +26,7 @@ def evaluate(
     ] = None,
     qrels: Annotated[Path | None, typer.Option("--qrels", help="Judgements, in the format of BEIR or TREC.")] = None,
     index: Annotated[
-        Path | None, typer.Option("--index", help="Keep the index of a BEIR folder here, or use the one that is there.")
+        str | None, typer.Option("--index", help="Keep the index of a BEIR folder here, or use the one that is there.")
     ] = None,
     system: Annotated[
         list[str] | None,

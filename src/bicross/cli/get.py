@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from bicross.cli.options import IndexPlace
+
 
 def get(
-    index: Annotated[Path, typer.Argument(help="Folder of the index.")],
+    index: IndexPlace,
     document_id: Annotated[str, typer.Argument(help="Id of the document.")],
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object a line and chunk.")] = False,
 ) -> None:

@@ -6,13 +6,23 @@ import signal
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from time import perf_counter
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from bicross.cli.options import BiEncoderName, Device, IdField, TextField, TitleField
+from bicross.cli.options import (
+    BiEncoderName,
+    Device,
+    IdField,
+    OnDisk,
+    Quantised,
+    Replicas,
+    Shards,
+    TextField,
+    TitleField,
+    layout_of,
+)
 
 if TYPE_CHECKING:
     from types import FrameType
@@ -22,7 +32,12 @@ if TYPE_CHECKING:
 
 def index(
     paths: Annotated[list[str], typer.Argument(help="Files, folders and globs; - reads standard input.")],
-    into: Annotated[Path, typer.Option("--into", help="Folder of the index; made when it is not there.")],
+    into: Annotated[
+        str,
+        typer.Option(
+            "--into", help="Folder of the index, or qdrant://HOST:6333/NAME on a cluster; made when it is not there."
+        ),
+    ],
     prune: Annotated[
         bool, typer.Option("--prune", help="Remove documents whose files (below PATHS) or lines are gone.")
     ] = False,
@@ -54,6 +69,10 @@ def index(
     precision: Annotated[
         str | None, typer.Option("--precision", help="auto, f32, bf16 or int8 (default: as the index was made).")
     ] = None,
+    shards: Shards = None,
+    replicas: Replicas = None,
+    quantisation: Quantised = None,
+    on_disk: OnDisk = None,
 ) -> None:
     """Read documents, chunk and embed them, and store them in an index.
 
@@ -79,6 +98,7 @@ def index(
         language=language,
         device=device,
         precision=precision,
+        layout=layout_of(shards, replicas, quantisation, on_disk),
     )
     with index as opened:
         with Console(stderr=True).status("Indexing …") as status, _stop_at_ctrl_c() as stop:

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import json
 from dataclasses import asdict
-from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from bicross.cli.options import IndexPlace
+
 
 def info(
-    index: Annotated[Path, typer.Argument(help="Folder of the index.")],
+    index: IndexPlace,
     facet: Annotated[
         list[str] | None, typer.Option("--facet", help="Count the values of this metadata field; repeatable.")
     ] = None,

@@ -7,11 +7,11 @@ from typing import Annotated
 
 import typer
 
-from bicross.cli.options import CrossEncoderName, Device
+from bicross.cli.options import CrossEncoderName, Device, IndexPlace
 
 
 def mcp(
-    index: Annotated[Path, typer.Argument(help="Folder of the index.")],
+    index: IndexPlace,
     http: Annotated[
         bool, typer.Option("--http", help="Listen at http://HOST:PORT/mcp in place of standard input.")
     ] = False,

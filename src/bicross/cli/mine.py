@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from bicross.cli.options import CrossEncoderName, Device
+from bicross.cli.options import CrossEncoderName, Device, IndexPlace
 
 if TYPE_CHECKING:
     from bicross.mining import MiningTally
 
 
 def mine(
-    index: Annotated[Path, typer.Argument(help="Folder of the index.")],
+    index: IndexPlace,
     queries: Annotated[Path, typer.Option("--queries", help="Queries: .jsonl (_id, text), or .tsv (id, text).")],
     qrels: Annotated[Path, typer.Option("--qrels", help="Judgements, in the format of BEIR or TREC.")],
     into: Annotated[Path, typer.Option("--into", help="JSON lines: query, positive, negatives, and their ids.")],

@@ -12,14 +12,14 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from bicross.cli.options import CrossEncoderName, Device
+from bicross.cli.options import CrossEncoderName, Device, IndexPlace
 
 if TYPE_CHECKING:
     from bicross.search import SearchResult
 
 
 def search(
-    index: Annotated[Path, typer.Argument(help="Folder of the index.")],
+    index: IndexPlace,
     query: Annotated[str | None, typer.Argument(help="What to look for.")] = None,
     top_k: Annotated[int, typer.Option("--top-k", "-k", help="Documents to return.")] = 10,
     candidates: Annotated[
@@ -103,7 +103,7 @@ def search(
 
 @contextmanager
 def _answering(
-    index: Path, rerank: bool, model: str | None, cross_encoder: str | None, device: str, precision: str
+    index: str, rerank: bool, model: str | None, cross_encoder: str | None, device: str, precision: str
 ) -> Iterator[Callable[..., SearchResult]]:
     """What answers: the index in the folder, or the server that has it open."""
     from bicross.encoders import CrossEncoder
@@ -115,7 +115,7 @@ def _answering(
     try:
         opened = open(index, model, device=device)
     except IndexLockedError:
-        url = where_served(index.resolve())
+        url = where_served(Path(index).resolve())
         if not url:
             raise
         if cross_encoder:

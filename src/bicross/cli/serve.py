@@ -11,7 +11,9 @@ from bicross.cli.options import CrossEncoderName, Device
 
 
 def serve(
-    index: Annotated[Path, typer.Argument(help="Folder of the index, or a link to one.")],
+    index: Annotated[
+        str, typer.Argument(help="Folder of the index, or a link to one; or its address, qdrant://HOST:6333/NAME.")
+    ],
     host: Annotated[
         str, typer.Option("--host", help="Address to listen on; another one than this machine's needs a key.")
     ] = "127.0.0.1",

@@ -7,9 +7,11 @@ from typing import Annotated
 
 import typer
 
+from bicross.cli.options import IndexPlace
+
 
 def export(
-    index: Annotated[Path, typer.Argument(help="Folder of the index.")],
+    index: IndexPlace,
     to: Annotated[Path, typer.Option("--to", help="The file to write: .parquet or .jsonl.")],
 ) -> None:
     """Write every chunk with its vector into one file."""
@@ -25,7 +27,9 @@ def export(
 
 def import_(
     file: Annotated[Path, typer.Argument(help="A file that bicross export wrote.")],
-    into: Annotated[Path, typer.Option("--into", help="Folder of the index; made when it is not there.")],
+    into: Annotated[
+        str, typer.Option("--into", help="Folder of the index, or its address; made when it is not there.")
+    ],
 ) -> None:
     """Bring an exported file into an index; nothing is embedded again."""
     from bicross.opening import import_export

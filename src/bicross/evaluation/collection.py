@@ -11,7 +11,8 @@ from pathlib import Path
 from bicross.documents import read_documents
 from bicross.errors import UsageError
 from bicross.evaluation.judged import Qrels, named, read_queries
-from bicross.index import LocalIndex
+from bicross.index import Index
+from bicross.index.cluster.address import is_address
 from bicross.index.manifest import FILE
 from bicross.opening import open, open_or_create
 
@@ -31,11 +32,11 @@ class Collection:
     qrels: Path
     queries: Path | None
     corpus: Path | None = None
-    index: Path | LocalIndex | None = None
+    index: str | Path | Index | None = None
 
 
 def find_collection(
-    collection: str | Path | LocalIndex | None,
+    collection: str | Path | Index | None,
     split: str,
     queries: str | Path | None,
     qrels: str | Path | None,
@@ -51,14 +52,13 @@ def find_collection(
         if not qrels:
             raise UsageError("no collection and no judgements; name a BEIR folder, or a file of qrels for run files")
         return Collection(str(qrels), qrels, queries or None)
-    if isinstance(collection, LocalIndex) or (Path(collection) / FILE).is_file():
-        opened = collection if isinstance(collection, LocalIndex) else Path(collection)
-        name = str(opened.path if isinstance(opened, LocalIndex) else opened)
+    if isinstance(collection, Index) or is_address(collection) or (Path(collection) / FILE).is_file():
+        name = collection.name if isinstance(collection, Index) else str(collection)
         if index is not None:
             raise UsageError(f"{name}: this is an index already; leave out --index {index}")
         if not queries or not qrels:
             raise UsageError(f"{name}: an index has no judged queries; name them with --queries FILE --qrels FILE")
-        return Collection(name, qrels, queries, None, opened)
+        return Collection(name, qrels, queries, None, collection)
     folder = Path(collection)
     if not folder.exists():
         raise UsageError(f"{folder}: no such folder")
@@ -75,7 +75,7 @@ def find_collection(
         there = sorted(path.name.partition(".")[0] for path in (folder / "qrels").glob("*.tsv*"))
         hint = f"choose --split {' or '.join(there)}" if there else "name the judgements with --qrels FILE"
         raise UsageError(f"{folder}: no judgements qrels/{split}.tsv; {hint}")
-    return Collection(str(folder), qrels, queries, corpus, Path(index) if index is not None else None)
+    return Collection(str(folder), qrels, queries, corpus, index)
 
 
 def _one_of(folder: Path, name: str) -> Path | None:
@@ -84,14 +84,14 @@ def _one_of(folder: Path, name: str) -> Path | None:
 
 def open_index(
     collection: Collection, model: str | Path | None, device: str, progress: Callable[[str], None], stack: ExitStack
-) -> tuple[LocalIndex, list[str]]:
+) -> tuple[Index, list[str]]:
     """The index of a collection, up to date with its corpus; kept open by the stack. And notes.
 
     Raises:
         UsageError: There is nothing that could be searched.
-        BicrossError: See ``bicross.opening`` and ``LocalIndex.add``.
+        BicrossError: See ``bicross.opening`` and ``Index.add``.
     """
-    if isinstance(collection.index, LocalIndex):
+    if isinstance(collection.index, Index):
         return collection.index, []
     if collection.corpus is None:
         if collection.index is None:
@@ -115,7 +115,7 @@ def open_index(
     return index, notes
 
 
-def check_documents(index: LocalIndex, qrels: Qrels, where: Path) -> list[str]:
+def check_documents(index: Index, qrels: Qrels, where: Path) -> list[str]:
     """Notes on judged documents that the index has not.
 
     Raises:
@@ -125,7 +125,7 @@ def check_documents(index: LocalIndex, qrels: Qrels, where: Path) -> list[str]:
     missing = [document_id for document_id in sorted(judged) if index.catalogue.find(document_id) is None]
     if len(missing) == len(judged):
         raise UsageError(
-            f"no document that is judged in {where} is in the index {index.path}: the ids match nothing "
+            f"no document that is judged in {where} is in the index {index.name}: the ids match nothing "
             f"(judged: {named(missing, 'document', 'documents')})"
         )
     return [f"{named(missing, 'document', 'documents')} judged in {where} but not in the index"] if missing else []
@@ -151,9 +151,7 @@ def wanted_queries(path: Path, ids: set[str]) -> Iterator[tuple[str, str]]:
                 return
 
 
-def document_texts(
-    collection: Collection, index: LocalIndex | None
-) -> Callable[[set[str]], Mapping[str, tuple[str, str]]]:
+def document_texts(collection: Collection, index: Index | None) -> Callable[[set[str]], Mapping[str, tuple[str, str]]]:
     """What gives title and beginning of some documents: from the index, else from the corpus, else nothing."""
 
     def texts(ids: set[str]) -> Mapping[str, tuple[str, str]]:

@@ -36,13 +36,13 @@ from bicross.evaluation.runs import Run, read_run
 from bicross.evaluation.significance import Test, holm, interval, p_value
 from bicross.evaluation.systems import DEFAULT_SYSTEMS, System, parse_system
 from bicross.evaluation.worst import with_texts, worst_queries
-from bicross.index import LocalIndex
+from bicross.index import Index
 from bicross.opening import default_cross_encoder
 from bicross.search import Searcher
 
 
 def evaluate(
-    collection: str | Path | LocalIndex | None = None,
+    collection: str | Path | Index | None = None,
     *,
     split: str = "test",
     queries: str | Path | None = None,
@@ -117,7 +117,7 @@ def evaluate(
         if any(system.candidates for system in chosen):  # before the long work: it may not be there
             progress("Loading the cross-encoder …")
             if not isinstance(cross_encoder, CrossEncoder):
-                at = place.index.path if isinstance(place.index, LocalIndex) else place.index
+                at = place.index.path if isinstance(place.index, Index) else place.index
                 chosen_one = cross_encoder or (default_cross_encoder(at) if at else DEFAULT_CROSS_ENCODER)
                 cross_encoder = CrossEncoder(chosen_one, device=device, precision=precision)
             cross_encoder.check_orders()

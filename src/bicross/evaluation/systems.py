@@ -9,7 +9,7 @@ from typing import Any
 
 from bicross.errors import UsageError
 from bicross.evaluation.runs import Ranking
-from bicross.index.local import MOST_CHUNKS
+from bicross.index.index import MOST_CHUNKS
 from bicross.search import Hit, Searcher, SearchResult
 
 #: Systems without a cross-encoder, and how each searches.

@@ -2,8 +2,10 @@
 
 from bicross.index.adding import AddReport
 from bicross.index.checking import CheckReport, check
+from bicross.index.copying import CopyReport, copy
 from bicross.index.embedder import Embedder
-from bicross.index.local import IndexCount, IndexStats, LocalIndex
+from bicross.index.index import Index, IndexCount, IndexStats
+from bicross.index.local import LocalIndex
 from bicross.index.manifest import Fingerprint, Manifest, read_manifest
 from bicross.index.records import EncodedDocument
 from bicross.index.refresh import RefreshReport, refresh
@@ -14,9 +16,11 @@ __all__ = [
     "AddReport",
     "Candidate",
     "CheckReport",
+    "CopyReport",
     "Embedder",
     "EncodedDocument",
     "Fingerprint",
+    "Index",
     "IndexCount",
     "IndexStats",
     "LocalIndex",
@@ -24,6 +28,7 @@ __all__ = [
     "Mode",
     "RefreshReport",
     "check",
+    "copy",
     "export",
     "read_manifest",
     "refresh",

@@ -13,7 +13,7 @@ from bicross.errors import DocumentError
 from bicross.index.records import EncodedDocument
 
 if TYPE_CHECKING:
-    from bicross.index.local import LocalIndex
+    from bicross.index.index import Index
 
 #: Chunks that are embedded and committed together: all of a batch's documents are stored whole, or none.
 BATCH_CHUNKS = 512
@@ -45,7 +45,7 @@ class AddReport:
 class Adding:
     """One ``add``: documents in, batches out."""
 
-    def __init__(self, index: LocalIndex, committed: Callable[[int], None]) -> None:
+    def __init__(self, index: Index, committed: Callable[[int], None]) -> None:
         self.index = index
         self.committed = committed
         self.counts = dict.fromkeys(("new", "changed", "unchanged", "chunks", "tokens", "truncated", "emptied"), 0)

@@ -85,7 +85,6 @@ class Catalogue:
             self._db.execute("PRAGMA journal_mode = WAL")
             self._db.execute("PRAGMA synchronous = FULL")  # a settled batch must outlive a power cut
             self._db.executescript(_SCHEMA)
-            self._db.execute("CREATE TEMP TABLE seen (id TEXT PRIMARY KEY, place TEXT NOT NULL) WITHOUT ROWID")
 
     def close(self) -> None:
         with self._errors():
@@ -128,6 +127,9 @@ class Catalogue:
             ).fetchall()
         return [(Entry(*row[:5]), str(row[5]), int(row[6])) for row in rows]
 
+    def enter(self, entries: Sequence[Entry]) -> None:
+        """Nothing yet: ``settle`` enters them in one transaction, and searches wait for it."""
+
     def settle(self) -> None:
         """Enter everything that was written down: the engine has it."""
         with self._transaction():
@@ -157,29 +159,6 @@ class Catalogue:
         """Every chunk is in the graph."""
         with self._transaction():
             self._db.execute("UPDATE outside SET chunks = 0")
-
-    # -- one run over files --------------------------------------------------------------------------------------
-
-    def start_seeing(self) -> None:
-        """Forget which ids were seen."""
-        with self._errors():
-            self._db.execute("DELETE FROM seen")
-
-    def see(self, document_id: str, place: str) -> str | None:
-        """Note that an id was met; the place where it was met before in this run, if it was."""
-        row = self._one("SELECT place FROM seen WHERE id = ?", document_id)
-        if row:
-            return str(row[0])
-        with self._errors():
-            self._db.execute("INSERT INTO seen VALUES (?, ?)", (document_id, place))
-        return None
-
-    def unseen(self, within: Sequence[Path]) -> Iterator[Entry]:
-        """Entries read from one of these files, or from a file below one of these folders, that were not seen."""
-        for entry in self.entries():
-            gone = entry.source and any(Path(entry.source).is_relative_to(place) for place in within)
-            if gone and not self._one("SELECT 1 FROM seen WHERE id = ?", entry.id):
-                yield entry
 
     # -- metadata fields -----------------------------------------------------------------------------------------
 

@@ -9,8 +9,8 @@ import numpy as np
 
 from bicross.documents.document import short
 from bicross.index.catalogue import Entry
+from bicross.index.index import Index
 from bicross.index.lexical import TermWeights, document_weights
-from bicross.index.local import LocalIndex
 from bicross.index.records import EncodedDocument, Stored, Version, digest
 
 #: Problems that a report names; more are counted.
@@ -43,7 +43,7 @@ class CheckReport:
 
 
 def check(
-    index: LocalIndex, *, repair: bool = False, checked: Callable[[int], None] = lambda documents: None
+    index: Index, *, repair: bool = False, checked: Callable[[int], None] = lambda documents: None
 ) -> CheckReport:
     """Compare the catalogue with the engine, and both with the checksums that were taken when a document was stored.
 
@@ -82,21 +82,21 @@ def check(
             note(f"document {short(entry.id)}: {problem}", repair)
         checked(1)
     orphans: list[Version] = []
-    for document_id, content_hash, number in index.shard.names():
+    for document_id, content_hash, number in index.engine.names():
         known = index.catalogue.find(document_id)
         if known is None or known.content_hash != content_hash or number >= known.chunks:
             orphans.append(Version(document_id, content_hash, number + 1))
             note(f"chunk {number} of {short(document_id)}: belongs to no stored document", repair)
     if repair and orphans:
-        index.shard.remove(orphans)
-        index.shard.flush()
-    if not found and index.shard.count() != chunks:
-        note(f"the engine counts {index.shard.count()} chunks, the catalogue {chunks}", False)
+        index.engine.remove(orphans)
+        index.engine.flush()
+    if not found and index.engine.count() != chunks:
+        note(f"the engine counts {index.engine.count()} chunks, the catalogue {chunks}", False)
     return CheckReport(documents, chunks, tuple(problems), found, repaired, tuple(lost))
 
 
-def _problem(index: LocalIndex, entry: Entry) -> str | None:
-    items = index.shard.read(entry.version, vectors=True)
+def _problem(index: Index, entry: Entry) -> str | None:
+    items = index.engine.read(entry.version, vectors=True)
     if len(items) != entry.chunks:
         return f"{entry.chunks - len(items)} of {entry.chunks} chunks are missing"
     language = index.manifest.fingerprint.lexical_language
@@ -117,9 +117,9 @@ def _equal(one: TermWeights, other: TermWeights) -> bool:
     return np.array_equal(one.terms, other.terms) and np.array_equal(one.weights, other.weights)
 
 
-def _mend(index: LocalIndex, entry: Entry) -> bool:
+def _mend(index: Index, entry: Entry) -> bool:
     """Embed a document anew from its stored text, if that is whole."""
-    items = index.shard.read(entry.version, vectors=True)
+    items = index.engine.read(entry.version, vectors=True)
     if not _text_is_whole(items, entry):
         return False
     embedder = index.embedder

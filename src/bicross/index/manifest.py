@@ -66,7 +66,7 @@ class Manifest:
     fingerprint: Fingerprint
     format: int = FORMAT
 
-    def check(self, model: str, other: Fingerprint, path: Path) -> None:
+    def check(self, model: str, other: Fingerprint, path: Path | str) -> None:
         """Refuse another encoder or other settings than the index was made with.
 
         Raises:
@@ -127,6 +127,12 @@ def read_manifest(path: Path) -> Manifest:
         return manifest_of(stored)
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise CorpusError(f"{file}: the manifest is damaged ({error!r}); index the documents again") from None
+
+
+def findable(model: str) -> str:
+    """A name as it is; a folder as an absolute path, so that the index opens from anywhere."""
+    folder = Path(model)
+    return str(folder.resolve()) if (folder / "config.json").is_file() else model
 
 
 def manifest_of(stored: dict[str, Any]) -> Manifest:

@@ -20,6 +20,9 @@ Vectors = npt.NDArray[np.float32]
 #: A chunk on its way to the engine: payload, vector (dimension,), weighted terms.
 Row = tuple[dict[str, Any], Vectors, TermWeights]
 
+#: Scores by the engine's name of a chunk, best first.
+Found = dict[str, float]
+
 #: How the engine keeps a vector: half the bytes of float32, with an error of a similarity below 1e-4.
 DTYPE = np.float16
 

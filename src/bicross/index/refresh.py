@@ -12,7 +12,8 @@ from bicross.documents.document import short
 from bicross.documents.files import printable
 from bicross.errors import DocumentError, UsageError
 from bicross.index.adding import AddReport
-from bicross.index.local import BATCH_DELETED, LocalIndex
+from bicross.index.index import BATCH_DELETED, Index
+from bicross.index.seen import Seen
 
 #: Failures that a report names; more are counted.
 MOST_NAMED = 1000
@@ -38,7 +39,7 @@ class RefreshReport:
 
 
 def refresh(
-    index: LocalIndex,
+    index: Index,
     paths: Sequence[str | Path],
     *,
     fields: Fields | None = None,
@@ -49,7 +50,7 @@ def refresh(
     stop: Callable[[], bool] = lambda: False,
     building: Callable[[int], None] = lambda chunks: None,
 ) -> RefreshReport:
-    """Read files and folders into an index, see ``read_documents`` and ``LocalIndex.add``.
+    """Read files and folders into an index, see ``read_documents`` and ``Index.add``.
 
     Args:
         index: An open index.
@@ -61,7 +62,7 @@ def refresh(
         strict: Stop at the first file or line that cannot be read.
         committed: Called after each batch with the number of documents that are safe since the last call.
         stop: Asked before each document; once it says True, the batch is finished and nothing further is read.
-        building: See ``LocalIndex.optimise``, with which a run ends that was not stopped.
+        building: See ``Index.optimise``, with which a run ends that was not stopped.
 
     Raises:
         UsageError: A path does not exist, nothing can be read there, or ``prune`` with standard input.
@@ -89,25 +90,25 @@ def refresh(
             if stop():
                 stopped = True
                 return
-            problem = _clash(index, document)
+            problem = _clash(index, seen, document)
             if problem is None:
                 yield document
             else:
                 note(Failure(printable(document.source or "-"), problem, document.source))
 
     found = read_documents(paths, fields=fields or Fields(), ignore=ignore, failed=note)
-    index.catalogue.start_seeing()
+    seen = Seen()
     added = index.add(documents(), committed=committed, optimise=False)
-    removed = _prune(index, paths, spared) if prune and not stopped else 0
+    removed = _prune(index, seen, paths, spared) if prune and not stopped else 0
     if not stopped:
         index.optimise(building=building)
     return RefreshReport(added, removed, tuple(failures), failed, stopped)
 
 
-def _clash(index: LocalIndex, document: Document) -> str | None:
+def _clash(index: Index, seen: Seen, document: Document) -> str | None:
     """Whose the id of a document is already: of one read before in this run, or of another file in the index."""
     shown = short(document.id)
-    before = index.catalogue.see(document.id, document.source)
+    before = seen.note(document.id, document.source)
     if before is not None:
         where = "this file" if before == document.source else printable(before)
         return f"the id {shown} was already used in {where}; ids must be unique"
@@ -120,20 +121,25 @@ def _clash(index: LocalIndex, document: Document) -> str | None:
     return None
 
 
-def _prune(index: LocalIndex, paths: Sequence[str | Path], spared: set[str]) -> int:
+def _prune(index: Index, seen: Seen, paths: Sequence[str | Path], spared: set[str]) -> int:
     within = [Path(os.path.abspath(_fixed(str(path)))) for path in paths]  # noqa: PTH100 - links stay as they are
     removed = 0
-    gone: list[str] = []
-    for entry in index.catalogue.unseen(within):
-        if any(str(place) in spared for place in (entry.source, *Path(entry.source).parents)):
+    batch: list[str] = []
+    for entry in index.catalogue.entries():
+        gone = entry.source and any(Path(entry.source).is_relative_to(place) for place in within)
+        if (
+            not gone
+            or entry.id in seen
+            or any(str(place) in spared for place in (entry.source, *Path(entry.source).parents))
+        ):
             continue
-        gone.append(entry.id)
-        if len(gone) == BATCH_DELETED:
-            index.delete(gone)
-            removed += len(gone)
-            gone = []
-    index.delete(gone)
-    return removed + len(gone)
+        batch.append(entry.id)
+        if len(batch) == BATCH_DELETED:
+            index.delete(batch)
+            removed += len(batch)
+            batch = []
+    index.delete(batch)
+    return removed + len(batch)
 
 
 def _fixed(path: str) -> str:

@@ -10,13 +10,13 @@ from typing import Any, Literal, get_args
 from bicross.documents import Chunk
 from bicross.errors import UsageError
 from bicross.index.embedder import Embedder
+from bicross.index.engine import Engine
 from bicross.index.filters import Condition
 from bicross.index.first_stage import FirstStage, Traits, traits
 from bicross.index.fusing import convex_scores, reciprocal_ranks, weighted_scores
 from bicross.index.lexical import MOST_TERMS, TermWeights, query_weights
 from bicross.index.passages import cut, spelled_share
-from bicross.index.records import Stored
-from bicross.index.shard import Found, Shard
+from bicross.index.records import Found, Stored
 
 Mode = Literal["dense", "lexical", "hybrid"]
 
@@ -37,6 +37,7 @@ class Candidate:
         truncated: Whether the bi-encoder did not read the chunk to its end.
         dense: Dot product with the query, cosine for normalised encoders; None when only words were asked for.
         lexical: BM25; None for a chunk without a word of the query, and when only the meaning was asked for.
+        content_hash: Of the document as it was when the chunk was stored.
     """
 
     chunk: Chunk
@@ -45,6 +46,7 @@ class Candidate:
     metadata: Mapping[str, Any]
     dense: float | None = None
     lexical: float | None = None
+    content_hash: str = ""
 
 
 @dataclass(frozen=True)
@@ -134,7 +136,7 @@ def ask(text: str, mode: Mode, embedder: Embedder, language: str) -> Question:
 
 
 def retrieve(
-    shard: Shard,
+    engine: Engine,
     question: Question,
     limit: int,
     condition: Condition | None,
@@ -153,11 +155,11 @@ def retrieve(
     lexical: Found = {}
     if vectors is not None:
         started = perf_counter()
-        dense = _nearest(shard, vectors, depth, condition)
+        dense = _nearest(engine, vectors, depth, condition)
         dense_cost = (1e3 * (perf_counter() - started), len(dense))
     if terms is not None:
         started = perf_counter()
-        lexical = shard.matching(terms, depth, condition)
+        lexical = engine.matching(terms, depth, condition)
         lexical_cost = (1e3 * (perf_counter() - started), len(lexical))
     seen = weighing = None
     if vectors is None or terms is None:
@@ -166,8 +168,8 @@ def retrieve(
         seen = traits(question.spelled, dense, lexical, DEPTH)
         found_by_meaning, found_by_words = dense, lexical
         # a chunk that one side alone found has its true score of the other one, too
-        dense = dense | _nearest(shard, vectors, depth, None, [name for name in lexical if name not in dense])
-        lexical = lexical | shard.matching(terms, depth, None, [name for name in dense if name not in lexical])
+        dense = dense | _nearest(engine, vectors, depth, None, [name for name in lexical if name not in dense])
+        lexical = lexical | engine.matching(terms, depth, None, [name for name in dense if name not in lexical])
         if dense_weight is not None:
             fused = weighted_scores(found_by_meaning, found_by_words, dense_weight)
         elif numbers is None:
@@ -178,14 +180,14 @@ def retrieve(
             fused = convex_scores(dense, lexical, weight)
     # only now the texts: reading them takes longer than finding them. The last place can be shared by several
     least = sorted(fused.values(), reverse=True)[:limit][-1:]
-    found = shard.fetch(name for name, score in fused.items() if score >= least[0])
+    found = engine.fetch(name for name, score in fused.items() if score >= least[0])
     best = sorted(found, key=lambda name: (-fused[name], found[name].chunk.document_id, found[name].number))[:limit]
     candidates = [_candidate(found[name], fused[name], dense.get(name), lexical.get(name)) for name in best]
     return Retrieved(candidates, dense_cost, lexical_cost, seen, weighing)
 
 
 def _nearest(
-    shard: Shard,
+    engine: Engine,
     vectors: list[list[float]],
     limit: int,
     condition: Condition | None,
@@ -197,10 +199,10 @@ def _nearest(
     """
     found: Found = {}
     for vector in vectors:
-        for name, score in shard.nearest(vector, limit, condition, among).items():
+        for name, score in engine.nearest(vector, limit, condition, among).items():
             found[name] = max(score, found.get(name, score))
     return dict(sorted(found.items(), key=lambda item: (-item[1], item[0]))[:limit])
 
 
 def _candidate(item: Stored, score: float, dense: float | None, lexical: float | None) -> Candidate:
-    return Candidate(item.chunk, score, item.truncated, item.metadata, dense, lexical)
+    return Candidate(item.chunk, score, item.truncated, item.metadata, dense, lexical, item.content_hash)

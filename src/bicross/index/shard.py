@@ -18,7 +18,8 @@ from bicross.index.catalogue import ANEW
 from bicross.index.fields import FieldType, is_date
 from bicross.index.filters import All, Compare, Condition, Either, Exists, In, Not
 from bicross.index.lexical import TermWeights
-from bicross.index.records import Row, Stored, Version, stored
+from bicross.index.records import Found, Row, Stored, Version, stored
+from bicross.index.ties import best
 
 #: Up to this many chunks every search compares with all of them; above, HNSW finds the neighbours.
 EXACT_UP_TO = 50_000
@@ -52,9 +53,6 @@ _SCHEMAS: dict[FieldType, Any] = {
     "boolean": qdrant.KeywordIndexParams(**_ON_DISK),
     "date": qdrant.DatetimeIndexParams(**_ON_DISK),
 }
-
-#: Scores by point, best first.
-Found = dict[str, float]
 
 
 class Shard:
@@ -101,7 +99,7 @@ class Shard:
         """Store chunks; those of the same version are overwritten. Up to 1,000 are one operation."""
         points: list[qdrant.Point] = []
         for payload, vector, terms in rows:
-            name = _point_id(payload["document_id"], payload["hash"], payload["number"])
+            name = point_id(payload["document_id"], payload["hash"], payload["number"])
             points.append(qdrant.Point(name, {_DENSE: vector.tolist(), _LEXICAL: _sparse(terms)}, payload))
             if len(points) == _PAGE:
                 self._upsert(points)
@@ -115,7 +113,7 @@ class Shard:
 
     def remove(self, versions: Iterable[Version]) -> None:
         """Delete every chunk of these versions; those that are not there do no harm."""
-        ids = [point for version in versions for point in _point_ids(version)]
+        ids = [point for version in versions for point in point_ids(version)]
         with engine_errors(self.path):
             for start in range(0, len(ids), _PAGE):
                 self.engine.update(qdrant.UpdateOperation.delete_points(ids[start : start + _PAGE]))
@@ -159,10 +157,10 @@ class Shard:
     def index_field(self, name: str, kind: FieldType) -> None:
         """Index a metadata field as one of this type, in place of any other; one of mixed values has none."""
         with engine_errors(self.path):
-            for path in (_path(name), _boolean_path(name)):
+            for path in (payload_path(name), boolean_path(name)):
                 self.engine.update(qdrant.UpdateOperation.delete_field_index(path))
             if kind in _SCHEMAS:
-                path = _boolean_path(name) if kind == "boolean" else _path(name)
+                path = boolean_path(name) if kind == "boolean" else payload_path(name)
                 self.engine.update(qdrant.UpdateOperation.create_field_index(path, _SCHEMAS[kind]))
 
     # -- searching -----------------------------------------------------------------------------------------------
@@ -193,12 +191,13 @@ class Shard:
         if among is not None and not among:
             return {}
         only = _filter(condition) if among is None else qdrant.Filter(must=[qdrant.HasIdCondition(set(among))])
-        request = qdrant.QueryRequest(limit=limit, query=query, filter=only, params=params)
-        with engine_errors(self.path):
-            points = self.engine.query(request)
-        # equal scores in an order that depends on the content alone
-        ordered = sorted((-float(point.score), str(point.id)) for point in points)
-        return {name: -score for score, name in ordered}
+
+        def ask(number: int) -> list[qdrant.ScoredPoint]:
+            request = qdrant.QueryRequest(limit=number, query=query, filter=only, params=params)
+            with engine_errors(self.path):
+                return self.engine.query(request)
+
+        return best(ask, limit)
 
     def fetch(self, points: Iterable[str]) -> dict[str, Stored]:
         """What is stored of these points."""
@@ -223,7 +222,7 @@ class Shard:
         must: list[Any] = [_is("number", 0)]
         if condition is not None:
             must.append(_translated(condition))
-        path = _boolean_path(name) if kind == "boolean" else _path(name)
+        path = boolean_path(name) if kind == "boolean" else payload_path(name)
         request = qdrant.FacetRequest(path, limit=limit, exact=True, filter=qdrant.Filter(must=must))
         with engine_errors(self.path):
             hits = self.engine.facet(request).hits
@@ -244,13 +243,13 @@ class Shard:
     def read(self, version: Version, *, vectors: bool = False) -> list[Stored]:
         """The chunks of a version that are there, in order."""
         with engine_errors(self.path):
-            records = self.engine.retrieve(_point_ids(version), True, vectors)
+            records = self.engine.retrieve(point_ids(version), True, vectors)
         return sorted((_stored(record) for record in records), key=lambda item: item.number)
 
     def has(self, version: Version) -> bool:
         """Whether every chunk of a version is there."""
         with engine_errors(self.path):
-            return len(self.engine.retrieve(_point_ids(version), False, False)) == version.chunks
+            return len(self.engine.retrieve(point_ids(version), False, False)) == version.chunks
 
     def names(self) -> Iterator[tuple[str, str, int]]:
         """(document id, content hash, number) of every chunk, in the engine's order."""
@@ -305,12 +304,12 @@ def _config(dimension: int, *, graph: bool = True) -> qdrant.EdgeConfig:
     )
 
 
-def _point_id(document_id: str, content_hash: str, number: int) -> str:
+def point_id(document_id: str, content_hash: str, number: int) -> str:
     return str(uuid.uuid5(_NAMESPACE, f"{content_hash}#{number}#{document_id}"))
 
 
-def _point_ids(version: Version) -> list[Any]:
-    return [_point_id(version.document_id, version.content_hash, number) for number in range(version.chunks)]
+def point_ids(version: Version) -> list[Any]:
+    return [point_id(version.document_id, version.content_hash, number) for number in range(version.chunks)]
 
 
 def _sparse(weights: TermWeights) -> qdrant.SparseVector:
@@ -331,11 +330,11 @@ def _stored(record: qdrant.Record) -> Stored:
 # -- filters -----------------------------------------------------------------------------------------------------
 
 
-def _path(name: str) -> str:
+def payload_path(name: str) -> str:
     return f"metadata.{name}"
 
 
-def _boolean_path(name: str) -> str:
+def boolean_path(name: str) -> str:
     quoted = name.replace('"', "'")
     return f'booleans."{quoted}"'
 
@@ -358,7 +357,7 @@ def _translated(condition: Condition) -> qdrant.Filter:
         case Not(inner):
             return qdrant.Filter(must_not=[_translated(inner)])
         case Exists(field):
-            return qdrant.Filter(must_not=[qdrant.IsEmptyCondition(_path(field))])
+            return qdrant.Filter(must_not=[qdrant.IsEmptyCondition(payload_path(field))])
         case In(field, values, kind):
             return qdrant.Filter(should=[_comparison(Compare(field, "==", value, kind)) for value in values])
         case Compare():
@@ -369,20 +368,23 @@ _BOUNDS = {"<": "lt", "<=": "lte", ">": "gt", ">=": "gte"}
 
 
 def _comparison(test: Compare) -> qdrant.FieldCondition:
-    key, value = _path(test.field), test.value
-    bounds = ("gte", "lte") if test.operator == "==" else (_BOUNDS[test.operator],)
+    key, value = payload_path(test.field), test.value
     if test.kind == "date" and is_date(str(value)):
-        return qdrant.FieldCondition(key, range=qdrant.RangeDateTime(**_moments(test.operator, str(value))))
+        return qdrant.FieldCondition(key, range=qdrant.RangeDateTime(**bounds(test)))
     if not isinstance(value, str | bool) and (test.kind != "integer" or test.operator != "==" or value % 1):
-        return qdrant.FieldCondition(key, range=qdrant.RangeFloat(**dict.fromkeys(bounds, float(value))))
+        return qdrant.FieldCondition(key, range=qdrant.RangeFloat(**bounds(test)))
     if isinstance(value, bool):
-        return _is(_boolean_path(test.field), str(value).lower())
+        return _is(boolean_path(test.field), str(value).lower())
     return _is(key, int(value) if isinstance(value, float) else value)
 
 
-def _moments(operator: str, value: str) -> dict[str, Any]:
-    """The bounds of a comparison with a point in time, or with a date, which stands for its whole day."""
-    last = value
+def bounds(test: Compare) -> dict[str, Any]:
+    """A comparison with a number, a point in time, or a date, which stands for its whole day, as ``gte``, ``lt`` …"""
+    operator = test.operator
+    if test.kind != "date" or not isinstance(test.value, str):
+        names = ("gte", "lte") if operator == "==" else (_BOUNDS[operator],)
+        return dict.fromkeys(names, float(test.value))
+    value = last = test.value
     if len(value) == len("2024-01-31"):
         last = (date.fromisoformat(value) + timedelta(days=1)).isoformat()
     until = "lte" if last == value else "lt"

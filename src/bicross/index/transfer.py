@@ -20,7 +20,7 @@ import numpy as np
 from bicross.documents import Chunk
 from bicross.documents.document import short
 from bicross.errors import CorpusError, StorageError, UsageError
-from bicross.index.local import LocalIndex
+from bicross.index.index import Index
 from bicross.index.manifest import Manifest, manifest_of
 from bicross.index.records import EncodedDocument, chunk_id
 
@@ -38,7 +38,7 @@ _GROUP = 5_000
 Row = dict[str, Any]
 
 
-def export(index: LocalIndex, file: str | Path, *, written: Callable[[int], None] = lambda chunks: None) -> int:
+def export(index: Index, file: str | Path, *, written: Callable[[int], None] = lambda chunks: None) -> int:
     """Write every chunk of an index into a ``.parquet`` or ``.jsonl`` file; the number of chunks.
 
     The file appears under its name once it is whole.
@@ -124,12 +124,12 @@ def check_suffix(file: str | Path) -> Path:
     return file
 
 
-def _rows(index: LocalIndex) -> Iterator[Row]:
+def _rows(index: Index) -> Iterator[Row]:
     for entry in index.catalogue.entries():
-        items = index.shard.read(entry.version, vectors=True)
+        items = index.engine.read(entry.version, vectors=True)
         if len(items) != entry.chunks:
             raise CorpusError(
-                f"{index.path}: chunks of {short(entry.id)} are missing; type: bicross check {index.path}"
+                f"{index.name}: chunks of {short(entry.id)} are missing; type: bicross check {index.name}"
             )
         for item in items:
             yield {

@@ -167,7 +167,7 @@ def compare(
     both = searcher.search(query, top_k=top_k, candidates=candidates, filter=filter)
     ways.append(_way("two_stages", both, _since(started), [], stored))
     condition = index.condition(filter)
-    chunks = stored if condition is None else index.shard.count(condition)
+    chunks = stored if condition is None else index.engine.count(condition)
     forecast = _forecast(both, chunks)
     if forecast.milliseconds <= AT_ONCE_MS if every_document is None else every_document:
         ways.append(_alone(judge, query, index.every(condition), top_k))

@@ -13,9 +13,9 @@ from bicross.encoders import CrossEncoder
 from bicross.encoders.calibration import FILE
 from bicross.encoders.cross_encoder import Scored
 from bicross.errors import ModelError, UsageError
-from bicross.index import Candidate, LocalIndex, Mode
+from bicross.index import Candidate, Index, Mode
 from bicross.index.fitted import FILE as FITTED
-from bicross.index.local import MOST_CHUNKS
+from bicross.index.index import MOST_CHUNKS
 from bicross.index.retrieval import Fusion as FirstFusion
 from bicross.index.retrieval import Question, Weighing, check_mode
 from bicross.search.code import LOOKED_AT
@@ -41,7 +41,7 @@ class Searcher:
         CorpusError, ModelError: The numbers that were fitted for this index, or for this model, are damaged.
     """
 
-    def __init__(self, index: LocalIndex, cross_encoder: CrossEncoder | None = None) -> None:
+    def __init__(self, index: Index, cross_encoder: CrossEncoder | None = None) -> None:
         self.index = index
         self.cross_encoder = cross_encoder
         self.pace = Pace()
@@ -121,8 +121,8 @@ class Searcher:
                 More are taken where they hold fewer than ``top_k`` documents. Without a cross-encoder it has no effect.
             mode: How the first stage finds them: by meaning (``dense``), by words (``lexical``) or both (``hybrid``).
             filter: Only documents whose metadata fit, see ``bicross.index.filters``.
-            dense_weight: See ``LocalIndex.search``.
-            fusion: See ``LocalIndex.search``.
+            dense_weight: See ``Index.search``.
+            fusion: See ``Index.search``.
             min_relevance: Leave out hits whose relevance is less, or that were not read; there may be none left.
             budget_ms: Milliseconds that the call may take. The cross-encoder reads as far as it gets; what it did not
                 get to follows in the order of the first stage. ``reading`` of the result says how far it got. The first

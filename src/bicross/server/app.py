@@ -16,7 +16,7 @@ from starlette.middleware.cors import CORSMiddleware
 from starlette.staticfiles import StaticFiles
 
 import bicross
-from bicross.errors import BicrossError, DocumentError, StorageError, UsageError
+from bicross.errors import BicrossError, ClusterError, DocumentError, StorageError, UsageError
 from bicross.server.engine import AbandonedError
 from bicross.server.intake import Intake, RefusedError, error_body
 from bicross.server.metrics import Metrics
@@ -43,6 +43,7 @@ ERRORS: dict[int | str, dict[str, object]] = {
         (415, "The body is not JSON."),
         (422, "The request is not of the right shape."),
         (429, "Too many requests wait; Retry-After says when to try again."),
+        (503, "The cluster does not answer."),
         (504, "Its time was up."),
         (507, "The disk is full."),
     )
@@ -117,6 +118,8 @@ def _failed(request: Request, error: Exception) -> JSONResponse:
     if isinstance(error, UsageError | DocumentError):
         return JSONResponse(error_body(str(error), "usage"), 400)
     log.error("%s: %s", request.scope["path"], error)
+    if isinstance(error, ClusterError):
+        return JSONResponse(error_body("the cluster does not answer; try again later", "cluster"), 503)
     if isinstance(error, StorageError):
         return JSONResponse(error_body("nothing could be written: the disk is full, or broken", "storage"), 507)
     return JSONResponse(error_body("it failed; the log of the server says why", "server"), 500)

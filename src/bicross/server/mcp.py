@@ -162,7 +162,7 @@ def joined(chunks: list[Mapping[str, Any]]) -> str:
 
 
 def open_answers(
-    path: Path, *, cross_encoder: str | None, device: str, precision: str
+    path: str | Path, *, cross_encoder: str | None, device: str, precision: str
 ) -> tuple[Answers, Serving | None]:
     """The index in a folder, or the server that has it open; and what is to be closed in the end.
 
@@ -172,7 +172,7 @@ def open_answers(
     try:
         serving = Serving(path, Metrics(), Limits(), cross_encoder=cross_encoder, device=device, precision=precision)
     except IndexLockedError:
-        if url := where_served(path.resolve()):
+        if url := where_served(Path(path).resolve()):
             return RemoteIndex(url), None
         raise
     return OwnIndex(serving), serving

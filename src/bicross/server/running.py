@@ -29,7 +29,7 @@ GRACE = 30
 
 
 def serve(
-    path: Path,
+    path: str | Path,
     settings: Settings,
     *,
     cross_encoder: str | None = None,

@@ -13,7 +13,8 @@ from pathlib import Path
 
 from bicross.encoders import BiEncoder, CrossEncoder
 from bicross.errors import BicrossError, UsageError
-from bicross.index import LocalIndex, read_manifest
+from bicross.index import Index, read_manifest
+from bicross.index.cluster.address import is_address
 from bicross.opening import default_cross_encoder, open
 from bicross.search import Searcher
 from bicross.server.engine import SharedEngine
@@ -31,8 +32,8 @@ LOOK = 1.0
 class Opened:
     """An index that requests use, and how many do."""
 
-    folder: Path
-    index: LocalIndex
+    place: Path | str
+    index: Index
     searcher: Searcher
     first_stage: Searcher  # without the cross-encoder
     users: int = 0
@@ -43,7 +44,7 @@ class Serving:
 
     Args:
         path: The folder of an index, or a link to one: pointed at another folder (``ln -sfn new current``), it is
-            served from then on, and no request is lost.
+            served from then on, and no request is lost. Or its address on a cluster, which any number of servers serve.
         metrics: Are told.
         limits: How much the engines remember.
         cross_encoder: By default the one that was adapted to the index, else the one that bicross ships.
@@ -55,7 +56,7 @@ class Serving:
 
     def __init__(
         self,
-        path: Path,
+        path: str | Path,
         metrics: Metrics,
         limits: Limits,
         *,
@@ -63,7 +64,7 @@ class Serving:
         device: str = "cpu",
         precision: str = "auto",
     ) -> None:
-        self.path = path
+        self.path = str(path) if is_address(path) else Path(path)
         self._metrics = metrics
         self._limits = limits
         self._asked = cross_encoder
@@ -112,11 +113,13 @@ class Serving:
     def announce(self, url: str) -> None:
         """Leave a note in the folder: who finds it locked may ask here."""
         self._url = url
+        if isinstance(self._opened.place, str):
+            return
         note = json.dumps({"url": url, "pid": os.getpid()})
         try:
-            (self._opened.folder / SERVED).write_text(note, encoding="utf-8")
+            (self._opened.place / SERVED).write_text(note, encoding="utf-8")
         except OSError as error:
-            log.warning("%s: no note of this server could be left there (%s)", self._opened.folder, error.strerror)
+            log.warning("%s: no note of this server could be left there (%s)", self._opened.place, error.strerror)
 
     def close(self) -> None:
         """Wait for what was begun, then write everything to disk."""
@@ -129,11 +132,12 @@ class Serving:
             engine.close()
 
     def _open(self) -> Opened:
-        folder = self.path.resolve()
-        index = open(folder, device=self._device)
+        place = self.path if isinstance(self.path, str) else self.path.resolve()
+        index = open(place, device=self._device)
+        index.takes_turns = True
         try:
             self._share(index.embedder)
-            name = self._asked or default_cross_encoder(folder)
+            name = self._asked or default_cross_encoder(place)
             cross_encoder = CrossEncoder(name, device=self._device, precision=self._precision)
             self._share(cross_encoder)
             searcher = Searcher(index, cross_encoder)
@@ -142,7 +146,7 @@ class Serving:
             index.close()
             raise
         self.count(index)
-        return Opened(folder, index, searcher, Searcher(index))
+        return Opened(place, index, searcher, Searcher(index))
 
     def _share(self, encoder: object) -> None:
         """Put an engine in front of an encoder's own that merges what requests ask."""
@@ -155,17 +159,19 @@ class Serving:
         encoder.engine = SharedEngine(encoder.engine, EngineMetrics(self._metrics, name), remembered)
         self._engines.append(encoder.engine)
 
-    def count(self, index: LocalIndex) -> None:
+    def count(self, index: Index) -> None:
         """Tell the metrics how much is stored."""
         count = index.count()
         self._metrics.documents.set(count.documents)
         self._metrics.chunks.set(count.chunks)
 
     def _watch(self) -> None:
+        if isinstance(self.path, str):
+            return  # whatever changes on a cluster is there at once
         while not self._ended.wait(LOOK):
             try:
                 folder = self.path.resolve(strict=True)
-                if folder == self._opened.folder:
+                if folder == self._opened.place:
                     continue
                 read_manifest(folder)  # it is an index, whole
                 self._switch()
@@ -185,8 +191,9 @@ class Serving:
             self._engines.remove(engine)
         if self._url:
             self.announce(self._url)
-        log.info("%s: now serves %s", self.path, opened.folder)
+        log.info("%s: now serves %s", self.path, opened.place)
 
     def _close(self, opened: Opened) -> None:
-        (opened.folder / SERVED).unlink(missing_ok=True)
+        if isinstance(opened.place, Path):
+            (opened.place / SERVED).unlink(missing_ok=True)
         opened.index.close()

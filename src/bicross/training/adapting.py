@@ -19,7 +19,7 @@ from bicross.calibrating.storing import store
 from bicross.encoders.calibration import FILE as FITTED
 from bicross.encoders.loading import find_model, weights_sha256
 from bicross.errors import UsageError
-from bicross.index import LocalIndex
+from bicross.index import Index
 from bicross.index.fitted import FILE as OF_INDEX
 from bicross.opening import ADAPTED, ADAPTED_BEFORE, ADAPTING
 from bicross.search.two_stages import read_two_stages
@@ -58,7 +58,7 @@ class Adapted:
 
 
 def adapt(
-    index: LocalIndex,
+    index: Index,
     teachers: Sequence[str] = (),
     *,
     queries: int = 1000,
@@ -127,7 +127,7 @@ def adapt(
     return Adapted(str(finished), len(train), trained)
 
 
-def _carry_numbers(index: LocalIndex, base: str, adapted: str) -> None:
+def _carry_numbers(index: Index, base: str, adapted: str) -> None:
     """What was calibrated on the index for the base holds for the adapted one too."""
     file = index.path / OF_INDEX
     for numbers in read_two_stages(file):
@@ -135,7 +135,7 @@ def _carry_numbers(index: LocalIndex, base: str, adapted: str) -> None:
             store(file, replace(numbers, cross_encoder_sha256=adapted))
 
 
-def _described(index: LocalIndex, teachers: Sequence[str], queries: int, trained: TrainedCrossEncoder) -> list[str]:
+def _described(index: Index, teachers: Sequence[str], queries: int, trained: TrainedCrossEncoder) -> list[str]:
     """Lines of the model card."""
     named = ", ".join([index.embedder.name, *(Path(teacher).name for teacher in teachers)])
     return [
@@ -148,7 +148,7 @@ def _described(index: LocalIndex, teachers: Sequence[str], queries: int, trained
     ]
 
 
-def _groups(index: LocalIndex, asked: Sequence[PseudoQuery], seed: int) -> list[Group]:
+def _groups(index: Index, asked: Sequence[PseudoQuery], seed: int) -> list[Group]:
     """For each query its own passage (1) and what the index finds elsewhere (0)."""
     rng = random.Random(seed)
     groups = []

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from bicross.documents.sentences import sentences
-from bicross.index import LocalIndex
+from bicross.index import Index
 
 #: Words of a query that says something, and of a passage that is left without it.
 FEWEST_WORDS, MOST_WORDS, LEFT_WORDS = 3, 40, 15
@@ -32,7 +32,7 @@ class PseudoQuery:
     document_id: str
 
 
-def pseudo_queries(index: LocalIndex, number: int, seed: int) -> list[PseudoQuery]:
+def pseudo_queries(index: Index, number: int, seed: int) -> list[PseudoQuery]:
     """At most so many, one of a document, of documents chosen by chance; each text once."""
     ids = [entry.id for entry in index.catalogue.entries()]
     rng = random.Random(seed)

@@ -1,0 +1,1 @@
+"""An index past one machine: on a Qdrant server or cluster (extra ``cluster``)."""
