@@ -430,6 +430,21 @@ def beside_values(
     return {"fast": table(cross), "retriever": table(bi)}
 
 
+def soak_values(soak: Mapping[str, Any]) -> dict[str, str]:
+    """What became of a server under mixed load that is killed again and again."""
+    longest = max(soak["lives"], key=lambda life: life["seconds"])
+    memory = longest["memory_mb"]
+    return {
+        "soak_minutes": f"{soak['minutes']:.0f}",
+        "soak_kills": f"{soak['kills']}",
+        "soak_answered": f"{soak['answered']:,}",
+        "soak_failed": f"{soak['failed']}",
+        "soak_lost": f"{soak['lost']}",
+        "soak_life": f"{longest['seconds'] / 60:.0f}",
+        "soak_memory": f"{memory[0]:,} MB at first, {memory[len(memory) // 2]:,} in the middle, {memory[-1]:,} at its end",
+    }
+
+
 #: What ``serve.json`` calls the servers, and what the page does.
 SERVERS = {
     "bicross": "bicross",
@@ -489,7 +504,14 @@ def stored_values() -> dict[str, str]:
         json.loads((RESULTS / f"{name}.json").read_text())
         for name in ("guide", "plan", "train", "recipe", "second-stage", "budget", "cascade", "legal")
     )
-    shown = values(judged_sets(), guide) | plan_values(plans) | training_values(trained) | recipe_values(recipe)
+    soak = json.loads((RESULTS / "serve-soak.json").read_text())
+    shown = (
+        soak_values(soak)
+        | values(judged_sets(), guide)
+        | plan_values(plans)
+        | training_values(trained)
+        | recipe_values(recipe)
+    )
     for name, of_page in (("mining", mining_values), ("adapt", adapt_values), ("serve", serve_values)):
         shown |= of_page(json.loads((RESULTS / f"{name}.json").read_text()))
     others_here = (json.loads((RESULTS / f"{name}.json").read_text())["sets"] for name in ("fast", "retriever"))
