@@ -441,7 +441,7 @@ def soak_values(soak: Mapping[str, Any]) -> dict[str, str]:
         "soak_failed": f"{soak['failed']}",
         "soak_lost": f"{soak['lost']}",
         "soak_life": f"{longest['seconds'] / 60:.0f}",
-        "soak_memory": f"{memory[0]:,} MB at first, {memory[len(memory) // 2]:,} in the middle, {memory[-1]:,} at its end",
+        "soak_memory": f"{memory[0]} MB at first, {memory[len(memory) // 2]} in the middle, {memory[-1]} at its end",
     }
 
 
@@ -505,13 +505,8 @@ def stored_values() -> dict[str, str]:
         for name in ("guide", "plan", "train", "recipe", "second-stage", "budget", "cascade", "legal")
     )
     soak = json.loads((RESULTS / "serve-soak.json").read_text())
-    shown = (
-        soak_values(soak)
-        | values(judged_sets(), guide)
-        | plan_values(plans)
-        | training_values(trained)
-        | recipe_values(recipe)
-    )
+    shown = values(judged_sets(), guide) | plan_values(plans) | training_values(trained) | recipe_values(recipe)
+    shown |= soak_values(soak)
     for name, of_page in (("mining", mining_values), ("adapt", adapt_values), ("serve", serve_values)):
         shown |= of_page(json.loads((RESULTS / f"{name}.json").read_text()))
     others_here = (json.loads((RESULTS / f"{name}.json").read_text())["sets"] for name in ("fast", "retriever"))
