@@ -72,6 +72,14 @@ def open(
         CorpusError: Not an index, of a newer format, damaged, locked, or made with another model; or the cluster does
             not answer.
     """
+    embedder = embedder_of(path, model, device=device, precision=precision)
+    return _open(path, embedder, chunk_tokens=chunk_tokens, overlap=overlap, language=language)
+
+
+def embedder_of(
+    path: str | Path, model: str | Path | None = None, *, device: str = "cpu", precision: str | None = None
+) -> BiEncoder:
+    """The bi-encoder that an index was made with; see ``open``."""
     manifest = _manifest(path)
     made = manifest.fingerprint.encoder
     if precision is None:
@@ -85,8 +93,7 @@ def open(
                 f"{path}: this index was made in int8, and {folder} has no {INT8_FILE}; "
                 f"copy it from where the index was made, or type: bicross quantise {model}"
             )
-    embedder = BiEncoder(model, device=device, precision=precision, truncate_dim=made.get("truncate_dim"))
-    return _open(path, embedder, chunk_tokens=chunk_tokens, overlap=overlap, language=language)
+    return BiEncoder(model, device=device, precision=precision, truncate_dim=made.get("truncate_dim"))
 
 
 def create(

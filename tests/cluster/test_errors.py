@@ -56,6 +56,7 @@ def client(node) -> Iterator[QdrantClient]:
         "qdrant://localhost:6333/a?timeout=-1",
         "qdrant://localhost:6333/a?colour=red",
         "qdrant://user:secret-key-in-it@localhost:6333/a",
+        "qdrant://user:secret-key-in-it/more@localhost:6333/a",
         "qdrant://localhost:6333/\u7d22\u5f15",
     ],
 )
@@ -64,6 +65,11 @@ def test_odd_addresses(address: str) -> None:
     with pytest.raises(UsageError) as raised:
         parse_address(address)
     assert "\n" not in str(raised.value) and "secret-key-in-it" not in str(raised.value)
+
+
+def test_a_key_that_is_none() -> None:
+    with pytest.raises(UsageError, match="QDRANT_API_KEY has characters"):
+        parse_address("qdrant://localhost/a", {KEY: "…"})
 
 
 def test_addresses() -> None:

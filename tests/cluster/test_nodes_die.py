@@ -134,6 +134,41 @@ with bicross.open(sys.argv[1]) as index:
         assert bicross.check(index).whole
 
 
+def test_any_node_may_be_gone(nodes, on_all: str) -> None:
+    """Another process takes over the writing, whichever node is gone."""
+    bicross.create(on_all).close()
+    for number, node in enumerate(nodes):
+        node.kill()
+        with bicross.open(on_all) as index:
+            index.add([Document(f"while {number} was gone", f"a text about pump {number}")])
+            assert index.count().documents == number + 1
+            assert len(index.search("pump", mode="lexical")) == number + 1
+        node.start()
+        with bicross.open(on_all) as index:
+            until(lambda node=node, index=index: set(replicas(index, node)) == {"Active"})
+
+
+def test_a_lease_that_runs_out_is_noticed(nodes, on_all: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who was suspended while chunks were stored enters nothing once another process may write."""
+    monkeypatch.setattr("bicross.index.cluster.lease.LASTS", 3.0)
+    monkeypatch.setattr("bicross.index.cluster.lease.RENEWED", 60.0)
+    with bicross.create(on_all) as index, bicross.open(on_all) as other:
+        put = index.engine.put
+
+        def slow(rows) -> None:
+            put(rows)
+            time.sleep(4)
+            other.add([Document("theirs", "a text of the other process")])
+
+        monkeypatch.setattr(index.engine, "put", slow)
+        with pytest.raises(bicross.BicrossError, match="another process may write now"):
+            index.add([Document("mine", "a text of this one")])
+        # all of its chunks were there, so the other one entered it
+        assert {entry.id for entry in other.catalogue.entries()} == {"mine", "theirs"}
+        assert other.engine.count() == 2
+        assert bicross.check(other).whole
+
+
 def test_without_a_quorum_nothing_is_half_made(nodes, on_all: str) -> None:
     nodes[1].kill()
     nodes[2].kill()

@@ -147,6 +147,6 @@ def test_exports_are_the_same(both, tmp_path: Path) -> None:
 
 def test_it_is_laid_out_over_the_nodes(both) -> None:
     _, cluster = both
-    for name in ("same", "same.documents"):
+    for name, replicas in (("same", 2), ("same.documents", 3)):
         found = cluster.connection.call(lambda client, name=name: client.get_collection(name)).config.params
-        assert (found.shard_number, found.replication_factor) == (6, 2)
+        assert (found.shard_number, found.replication_factor) == (6, replicas)

@@ -7,7 +7,7 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from time import perf_counter
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -69,6 +69,14 @@ def index(
     precision: Annotated[
         str | None, typer.Option("--precision", help="auto, f32, bf16 or int8 (default: as the index was made).")
     ] = None,
+    ray: Annotated[
+        str | None,
+        typer.Option(
+            "--ray",
+            metavar="ADDRESS",
+            help="Embed on the machines of a Ray cluster into an index on a cluster: auto, local, ray://HOST:10001.",
+        ),
+    ] = None,
     shards: Shards = None,
     replicas: Replicas = None,
     quantisation: Quantised = None,
@@ -82,13 +90,21 @@ def index(
     from rich.console import Console
 
     from bicross.documents import Fields, read_documents
+    from bicross.errors import UsageError
     from bicross.index import refresh
+    from bicross.index.cluster.address import is_address
     from bicross.opening import open_or_create
 
     fields = Fields(id_field, tuple(text_field or ()), title_field, tuple(metadata_field) if metadata_field else None)
     read_documents(
         paths, fields=fields, ignore=ignore or ()
     )  # says what is wrong with the paths before a model is loaded
+    if ray is not None and not is_address(into):
+        raise UsageError(f"--ray embeds on many machines, which need an index on a cluster; {into} is a folder")
+    if ray is not None:
+        from bicross.spreading import connect
+
+        connect(ray)  # before anything of gRPC is open
     started, safe = perf_counter(), 0
     index = open_or_create(
         into,
@@ -108,17 +124,21 @@ def index(
                 safe += documents
                 status.update(f"Indexing … {safe} documents stored")
 
-            report = refresh(
-                opened,
-                paths,
-                fields=fields,
-                ignore=ignore or (),
-                prune=prune,
-                strict=strict,
-                committed=committed,
-                stop=stop,
-                building=lambda chunks: typer.echo(f"building the graph of {chunks:,} chunks …", err=True),
-            )
+            given: dict[str, Any] = {"fields": fields, "ignore": ignore or (), "prune": prune, "strict": strict}
+            if ray is not None:
+                from bicross.spreading import refresh_on_ray
+
+                given |= {"ray_address": ray, "device": device, "precision": precision}
+                report = refresh_on_ray(opened, paths, **given, committed=committed, stop=stop)
+            else:
+                report = refresh(
+                    opened,
+                    paths,
+                    **given,
+                    committed=committed,
+                    stop=stop,
+                    building=lambda chunks: typer.echo(f"building the graph of {chunks:,} chunks …", err=True),
+                )
         count = opened.count()
     _print(report, perf_counter() - started)
     typer.echo(f"{into}: {count.documents} documents in {count.chunks} chunks")

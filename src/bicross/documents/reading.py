@@ -51,17 +51,26 @@ def read_documents(
             or for a glob, or an ignore pattern is malformed.
         DocumentError: While reading, without ``failed``: the message names the file, the line and the id.
     """
+    return _documents(find_files(paths, ignore=ignore), fields, failed)
+
+
+def find_files(paths: Iterable[str | Path], *, ignore: Sequence[str] = ()) -> Iterable[File | Failure]:
+    """The files that ``read_documents`` reads, in that order.
+
+    Raises:
+        UsageError: See there.
+    """
     rules = rules_of(ignore)
     named = [_checked(path) for path in paths]
     found = [_files(path, rules) for path in named]
-    return _documents(chain.from_iterable(found), fields, failed)
+    return chain.from_iterable(found)
 
 
 def _documents(
     files: Iterable[File | Failure], fields: Fields, failed: Callable[[Failure], None] | None
 ) -> Iterator[Document]:
     for file in files:
-        for item in _read(file, fields) if isinstance(file, File) else [file]:
+        for item in read_file(file, fields) if isinstance(file, File) else [file]:
             if isinstance(item, Document):
                 yield item
             elif failed:
@@ -70,7 +79,8 @@ def _documents(
                 raise DocumentError(f"{item.where}: {item.reason}")
 
 
-def _read(file: File, fields: Fields) -> Iterator[Document | Failure]:
+def read_file(file: File, fields: Fields = DEFAULT_FIELDS) -> Iterator[Document | Failure]:
+    """The documents of one file, and what of it cannot be read."""
     try:
         if file.source == "-":
             yield from _read_stdin(file, fields)

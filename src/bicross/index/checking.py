@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -57,6 +58,11 @@ def check(
         repair: Put right what is wrong.
         checked: Called with the number of documents looked at since the last call.
     """
+    with index.changing() if repair else nullcontext():
+        return _check(index, repair, checked)
+
+
+def _check(index: Index, repair: bool, checked: Callable[[int], None]) -> CheckReport:
     problems: list[str] = []
     lost: list[str] = []
     found = repaired = documents = chunks = 0
@@ -74,7 +80,7 @@ def check(
         documents += 1
         chunks += entry.chunks
         problem = _problem(index, entry)
-        if problem is not None:
+        if problem is not None and index.catalogue.find(entry.id) == entry:  # else it was just being changed
             mended = repair and _mend(index, entry)
             if repair and not mended:
                 index.delete(entry.id)
@@ -82,9 +88,12 @@ def check(
             note(f"document {short(entry.id)}: {problem}", repair)
         checked(1)
     orphans: list[Version] = []
+    coming = set() if repair else {entry.id for entry, _, _ in index.catalogue.pending()}
     for document_id, content_hash, number in index.engine.names():
         known = index.catalogue.find(document_id)
-        if known is None or known.content_hash != content_hash or number >= known.chunks:
+        if document_id not in coming and (
+            known is None or known.content_hash != content_hash or number >= known.chunks
+        ):
             orphans.append(Version(document_id, content_hash, number + 1))
             note(f"chunk {number} of {short(document_id)}: belongs to no stored document", repair)
     if repair and orphans:

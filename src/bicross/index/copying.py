@@ -65,7 +65,7 @@ def copy(
 
     def hand_over() -> None:
         nonlocal batch, chunks, number
-        target.add_encoded(batch, optimise=False)
+        target.store(batch)
         copied(len(batch))
         number += len(batch)
         batch, chunks = [], 0

@@ -16,7 +16,7 @@ import numpy as np
 
 from bicross.documents import Document
 from bicross.documents.document import short
-from bicross.errors import DocumentError, UsageError
+from bicross.errors import CorpusError, DocumentError, UsageError
 from bicross.index.adding import Adding, AddReport
 from bicross.index.catalogue import Entry
 from bicross.index.embedder import Embedder
@@ -146,7 +146,7 @@ class Index(ABC):
             DocumentError: From the iterable. What was committed before stays.
             StorageError: The disk is full, or writing failed. What was committed before stays.
         """
-        with self._changing():
+        with self.changing():
             report = Adding(self, committed).run(documents)
             if optimise:
                 self.optimise()  # also when nothing is new: the last run may have been stopped before this
@@ -166,7 +166,7 @@ class Index(ABC):
         """
         unknown: list[str] = []
         batch: dict[str, Entry] = {}
-        with self._changing():
+        with self.changing():
             for document_id in [document_ids] if isinstance(document_ids, str) else document_ids:
                 entry = self.catalogue.find(document_id)
                 if entry is None:
@@ -193,7 +193,7 @@ class Index(ABC):
         batch: list[EncodedDocument] = []
         ids: set[str] = set()
         chunks = number = 0
-        with self._changing():
+        with self.changing():
             for document in documents:
                 _check_vectors(document, self.embedder.dimension)
                 entry = self.catalogue.find(document.id)
@@ -214,25 +214,31 @@ class Index(ABC):
 
     def store(self, batch: list[EncodedDocument]) -> None:
         """Commit one batch: every document of it is stored whole when this returns, in place of its older version."""
+        with self.changing():
+            self._index_fields(pair for document in batch for pair in field_types(document.metadata))
+            self._switch(*self._rows_of(batch))
+
+    def _rows_of(self, batch: list[EncodedDocument]) -> tuple[list[Entry], Iterable[Row]]:
+        """What the catalogue is given of documents, and the engine."""
         language = self.manifest.fingerprint.lexical_language
-        with self._changing():
-            self._index_fields(batch)
-            chunks = [rows(d, [document_weights(chunk.embedded_text, language) for chunk in d.chunks]) for d in batch]
-            self._switch([_entry(d, c) for d, c in zip(batch, chunks, strict=True)], chain.from_iterable(chunks))
+        chunks = [rows(d, [document_weights(chunk.embedded_text, language) for chunk in d.chunks]) for d in batch]
+        return [_entry(d, c) for d, c in zip(batch, chunks, strict=True)], chain.from_iterable(chunks)
 
     def _switch(self, entries: list[Entry], chunks: Iterable[Row] = ()) -> None:
         """Write down what will change, change it in the engine, and enter it: see ``catalogue.py``."""
-        with self._changing():
+        with self.changing():
             self._recover()  # of a batch that failed in this process
             self.catalogue.intend(entries)
             with self._moving():
                 self.engine.put(chunks)
                 self.engine.flush()  # what is new must be safe before what is old goes
-                self._finish()
+                self._finish(entry.id for entry in entries)
 
-    def _finish(self) -> None:
-        """The engine has what was written down: enter it, and remove what it replaces."""
+    def _finish(self, expected: Iterable[str] = ()) -> None:
+        """The engine has what was written down, ``expected`` among it: enter it, and remove what it replaces."""
         pending = self.catalogue.pending()
+        if set(expected) - {entry.id for entry, _, _ in pending}:
+            raise CorpusError(f"{self.name}: another process took this one for dead; run the same command again")
         replaced = [
             Version(entry.id, hash_before, chunks_before)
             for entry, hash_before, chunks_before in pending
@@ -259,17 +265,17 @@ class Index(ABC):
             self.catalogue.withdraw(version.document_id for version in half)
             self._finish()
 
-    def _changing(self) -> AbstractContextManager[object]:
-        """Held by who changes documents."""
+    def changing(self) -> AbstractContextManager[object]:
+        """Held by who changes documents: nobody else does."""
         return self._writing
 
     def _moving(self) -> AbstractContextManager[object]:
         """Held while the engine passes from one state to the next."""
         return nullcontext()
 
-    def _index_fields(self, batch: list[EncodedDocument]) -> None:
+    def _index_fields(self, types: Iterable[tuple[str, FieldType]]) -> None:
         """Let the engine index metadata fields that are new, or of which the values have got another type."""
-        wider = merged(self._fields, (pair for document in batch for pair in field_types(document.metadata)))
+        wider = merged(self._fields, types)
         for name, kind in wider.items():
             if name in self._fields or len(self._fields) < MOST_INDEXED:
                 self.engine.index_field(name, kind)
@@ -377,7 +383,7 @@ class Index(ABC):
         def read() -> list[Candidate]:
             entry = self.catalogue.find(document_id)
             found = self.engine.read(entry.version) if entry else []
-            return [_unscored(item) for item in found]
+            return [unscored(item) for item in found]
 
         return self._steady(read)
 
@@ -385,7 +391,7 @@ class Index(ABC):
         """Every stored chunk of which the metadata fit, in no order, each with score 0; all of them in memory."""
 
         def read() -> list[Candidate]:
-            return [_unscored(item) for item in self.engine.every(condition)]
+            return [unscored(item) for item in self.engine.every(condition)]
 
         return self._steady(read)
 
@@ -394,7 +400,8 @@ class Index(ABC):
         return IndexCount(*self.catalogue.count())
 
 
-def _unscored(item: Stored) -> Candidate:
+def unscored(item: Stored) -> Candidate:
+    """A chunk that was not searched for."""
     return Candidate(item.chunk, 0.0, item.truncated, item.metadata, content_hash=item.content_hash)
 
 

@@ -90,7 +90,11 @@ def refresh(
             if stop():
                 stopped = True
                 return
-            problem = _clash(index, seen, document)
+            before = seen.note(document.id, document.source)
+            if before is not None:
+                problem: str | None = used_before(document.id, before, document.source)
+            else:
+                problem = clash(index, document)
             if problem is None:
                 yield document
             else:
@@ -99,29 +103,35 @@ def refresh(
     found = read_documents(paths, fields=fields or Fields(), ignore=ignore, failed=note)
     seen = Seen()
     added = index.add(documents(), committed=committed, optimise=False)
-    removed = _prune(index, seen, paths, spared) if prune and not stopped else 0
+    removed = prune_unseen(index, seen, paths, spared) if prune and not stopped else 0
     if not stopped:
         index.optimise(building=building)
     return RefreshReport(added, removed, tuple(failures), failed, stopped)
 
 
-def _clash(index: Index, seen: Seen, document: Document) -> str | None:
-    """Whose the id of a document is already: of one read before in this run, or of another file in the index."""
-    shown = short(document.id)
-    before = seen.note(document.id, document.source)
-    if before is not None:
-        where = "this file" if before == document.source else printable(before)
-        return f"the id {shown} was already used in {where}; ids must be unique"
+def used_before(document_id: str, before: str, source: str) -> str:
+    """What is wrong with an id that was met before in the same run, in the file ``before``."""
+    where = "this file" if before == source else printable(before)
+    return f"the id {short(document_id)} was already used in {where}; ids must be unique"
+
+
+def clash(index: Index, document: Document) -> str | None:
+    """Of which other file the id of a document is in the index already; None where it is free."""
     entry = index.catalogue.find(document.id)
     if entry and entry.source not in ("", document.source) and Path(entry.source).exists():
         return (
-            f"the id {shown} is that of {printable(entry.source)} in this index; "
+            f"the id {short(document.id)} is that of {printable(entry.source)} in this index; "
             "index both from a folder above them, so that their ids differ"
         )
     return None
 
 
-def _prune(index: Index, seen: Seen, paths: Sequence[str | Path], spared: set[str]) -> int:
+def prune_unseen(index: Index, seen: Seen, paths: Sequence[str | Path], spared: set[str]) -> int:
+    """Remove the documents that came from below these paths and were not seen; not those of files that are spared.
+
+    Returns:
+        How many there were.
+    """
     within = [Path(os.path.abspath(_fixed(str(path)))) for path in paths]  # noqa: PTH100 - links stay as they are
     removed = 0
     batch: list[str] = []

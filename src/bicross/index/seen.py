@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import sqlite3
 
+from bicross.errors import StorageError
+
 
 class Seen:
     """Ids, each with the file where it was met first."""
@@ -14,6 +16,14 @@ class Seen:
 
     def note(self, document_id: str, place: str) -> str | None:
         """Note that an id was met; the place where it was met before in this run, if it was."""
+        try:
+            return self._note(document_id, place)
+        except sqlite3.Error as error:
+            raise StorageError(
+                f"the ids of this run cannot be kept ({error}); is there room for temporary files?"
+            ) from error
+
+    def _note(self, document_id: str, place: str) -> str | None:
         row = self._db.execute("SELECT place FROM seen WHERE id = ?", (document_id,)).fetchone()
         if row:
             return str(row[0])

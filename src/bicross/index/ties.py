@@ -10,6 +10,9 @@ from bicross.index.records import Found
 #: Points that are asked for beyond the last one, in case it shares its score with others.
 SPARE = 16
 
+#: So many times as many are asked for, at most: of more equal ones than that any are as good.
+MOST = 16
+
 
 class Scored(Protocol):
     """A point that an engine found; best first."""
@@ -26,9 +29,10 @@ def best(ask: Callable[[int], Sequence[Scored]], limit: int) -> Found:
     An engine gives any of several equal ones for the last place, so it is asked for more, until the next is worse.
     """
     asked = limit + SPARE
+    most = MOST * asked
     while True:
         points = ask(asked)
-        if len(points) < asked or points[-1].score < points[limit - 1].score:
+        if len(points) < asked or asked >= most or points[-1].score < points[limit - 1].score:
             break
         asked *= 2
     ordered = sorted((-float(point.score), str(point.id)) for point in points)

@@ -48,7 +48,8 @@ def export(index: Index, file: str | Path, *, written: Callable[[int], None] = l
         StorageError: It cannot be written.
     """
     file = check_suffix(file)
-    header = json.dumps({"export": FORMAT, "chunks": index.count().chunks, **asdict(index.manifest)}, sort_keys=True)
+    chunks = sum(entry.chunks for entry in index.catalogue.entries())
+    header = json.dumps({"export": FORMAT, "chunks": chunks, **asdict(index.manifest)}, sort_keys=True)
     part = file.with_name(f"{file.name}.part")
     rows = _counted(_rows(index), written)
     try:

@@ -16,7 +16,7 @@ from starlette.middleware.cors import CORSMiddleware
 from starlette.staticfiles import StaticFiles
 
 import bicross
-from bicross.errors import BicrossError, ClusterError, DocumentError, StorageError, UsageError
+from bicross.errors import BicrossError, ClusterError, DocumentError, IndexLockedError, StorageError, UsageError
 from bicross.server.engine import AbandonedError
 from bicross.server.intake import Intake, RefusedError, error_body
 from bicross.server.metrics import Metrics
@@ -118,6 +118,9 @@ def _failed(request: Request, error: Exception) -> JSONResponse:
     if isinstance(error, UsageError | DocumentError):
         return JSONResponse(error_body(str(error), "usage"), 400)
     log.error("%s: %s", request.scope["path"], error)
+    if isinstance(error, IndexLockedError):
+        body = error_body("another process writes to the index; try again later", "locked")
+        return JSONResponse(body, 503, {"Retry-After": "10"})
     if isinstance(error, ClusterError):
         return JSONResponse(error_body("the cluster does not answer; try again later", "cluster"), 503)
     if isinstance(error, StorageError):

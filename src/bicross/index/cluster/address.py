@@ -89,14 +89,17 @@ def parse_address(text: str, environment: Mapping[str, str] = os.environ) -> Add
     """
     scheme, _, rest = text.partition("://")
     nodes, _, path = rest.partition("/")
-    if "@" in nodes:
-        raise UsageError(f"{scheme}://…/{path}: leave user and key out of the address; set {KEY}")
+    if "@" in rest:
+        raise UsageError(f"{scheme}://…@…: leave user and key out of the address; set {KEY}")
     parts = urlsplit(f"//x/{path}")
     options = parse_qs(parts.query, keep_blank_values=True)
     if unknown := sorted(options.keys() - {"timeout"}):
         raise UsageError(
             f"{scheme}://{nodes}{parts.path}: the address has the option {unknown[0]!r}; it may have timeout"
         )
+    key = environment.get(KEY, "").strip()
+    if not key.isascii() or not key.isprintable():
+        raise UsageError(f"{KEY} has characters that no key has; set it to the key of the cluster alone")
     name = parts.path.strip("/")
     if not _NAME.fullmatch(name) or name.endswith(".documents"):
         raise UsageError(
@@ -108,7 +111,7 @@ def parse_address(text: str, environment: Mapping[str, str] = os.environ) -> Add
         name,
         scheme == SCHEMES[1],
         _seconds(options.get("timeout", [str(TIMEOUT)])[-1]),
-        environment.get(KEY, "").strip(),
+        key,
     )
 
 

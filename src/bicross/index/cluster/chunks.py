@@ -171,6 +171,7 @@ class ClusterChunks:
         """As the engine in a folder weighs a word: of all chunks, how few have it."""
         every = self._count(None)
         having = list(self._asking.map(self._count, terms))
+        every = max(every, *having)  # one may be remembered from before the other
         return np.array([math.log((every - n + 0.5) / (n + 0.5) + 1.0) for n in having], np.float32)
 
     def _count(self, term: int | None) -> int:

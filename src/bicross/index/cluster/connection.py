@@ -15,6 +15,7 @@ from typing import TypeVar
 import grpc
 import httpx
 from qdrant_client import QdrantClient
+from qdrant_client.common.client_exceptions import ResourceExhaustedResponse
 from qdrant_client.http.exceptions import ResponseHandlingException, UnexpectedResponse
 
 from bicross.errors import ClusterError, UsageError
@@ -46,6 +47,10 @@ _OPTIONS = {
 }
 
 
+#: What the client raises.
+_RAISED = (grpc.RpcError, ResponseHandlingException, UnexpectedResponse, ResourceExhaustedResponse, httpx.HTTPError)
+
+
 class Connection:
     """The nodes of a cluster, for any number of threads.
 
@@ -59,7 +64,11 @@ class Connection:
         self._clients: dict[int, QdrantClient] = {}
         self._asked = 0  # the node that is asked now
         self._lock = threading.Lock()
-        self._greet()
+        try:
+            self._greet()
+        except BaseException:
+            self.close()
+            raise
 
     def close(self) -> None:
         with self._lock:
@@ -81,10 +90,11 @@ class Connection:
             node = self._asked
             try:
                 return work(self._client(node))
-            except (grpc.RpcError, ResponseHandlingException, UnexpectedResponse, httpx.HTTPError) as error:
+            except _RAISED as error:
                 if not _transient(error):
                     raise self._told(error) from error
-                last = error
+                if last is None or _code(error) not in ("", "UNAVAILABLE"):
+                    last = error  # what a node says that lives tells more than that another one is dead
             with self._lock:
                 if self._asked == node:
                     self._asked = (node + 1) % len(self.address.nodes)
@@ -98,7 +108,7 @@ class Connection:
                 with warnings.catch_warnings():  # of a key without TLS: whoever gave both knows
                     warnings.simplefilter("ignore")
                     self._clients[node] = QdrantClient(
-                        host=host,
+                        host=f"[{host}]" if ":" in host else host,
                         port=port,
                         grpc_port=port + 1,
                         prefer_grpc=True,

@@ -40,6 +40,7 @@ class ClusterCatalogue:
         self.connection = connection
         self.name = connection.address.documents
         self._remembers = False
+        self._read: list[str] = []
         self._known: OrderedDict[str, Entry | None] = OrderedDict()
 
     def close(self) -> None:
@@ -49,21 +50,30 @@ class ClusterCatalogue:
 
     def find(self, document_id: str) -> Entry | None:
         """The entry of a document, if it is stored."""
-        if not self._remembers:
-            return self.current([document_id]).get(document_id)
-        if document_id not in self._known:
-            self._remember(document_id, self.current([document_id]).get(document_id))
-        return self._known[document_id]
+        if self._remembers and document_id in self._known:
+            return self._known[document_id]
+        entry = self.current([document_id]).get(document_id)
+        if self._remembers:
+            self._remember(document_id, entry)
+        return entry
 
     def remember(self, entries: bool) -> None:
         """Whether entries that were looked up may be remembered: while nobody else writes."""
         self._remembers = entries
         self._known.clear()
 
+    def fetch_ahead(self, document_ids: Iterable[str]) -> None:
+        """Look documents up at once that ``find`` will be asked for, and forget others."""
+        wanted = list(document_ids)
+        found = self.current(wanted)
+        self.remember(True)
+        for document_id in wanted:
+            self._remember(document_id, found.get(document_id))
+
     def current(self, document_ids: Iterable[str]) -> dict[str, Entry]:
         """The entries of now of those that are stored."""
         ids: list[Any] = [_point("document", document_id) for document_id in document_ids]
-        found = [self._read(ids[start : start + _PAGE]) for start in range(0, len(ids), _PAGE)]
+        found = [self._retrieve(ids[start : start + _PAGE]) for start in range(0, len(ids), _PAGE)]
         return {entry.id: entry for page in found for entry in map(_entry, page)}
 
     def entries(self) -> Iterator[Entry]:
@@ -89,20 +99,34 @@ class ClusterCatalogue:
 
     def intend(self, entries: Sequence[Entry]) -> None:
         """Write down what is about to be stored (``chunks`` > 0) or deleted (0)."""
+        self._note("pending", entries)
+
+    def pending(self) -> list[tuple[Entry, str, int]]:
+        """What was written down and not settled, each with content hash and chunks of what was stored before."""
+        found = [_noted(payload) for payload in self._scroll("pending")]
+        self._read = [entry.id for entry, _, _ in found]
+        return found
+
+    def begin(self, entries: Sequence[Entry]) -> list[tuple[Entry, str, int]]:
+        """As ``intend``, for another process that will enter them; each with what is stored of it now."""
+        return self._note("begun", entries)
+
+    def _note(self, kind: str, entries: Sequence[Entry]) -> list[tuple[Entry, str, int]]:
         before = self.current(entry.id for entry in entries)
         noted = []
         for entry in entries:
             old = before.get(entry.id)
-            payload = {"hash_before": old.content_hash if old else "", "chunks_before": old.chunks if old else 0}
-            noted.append((entry, payload))
-        self._write("pending", noted)
+            noted.append((entry, old.content_hash if old else "", old.chunks if old else 0))
+        self._write(kind, [(entry, {"hash_before": was, "chunks_before": n}) for entry, was, n in noted])
+        return noted
 
-    def pending(self) -> list[tuple[Entry, str, int]]:
-        """What was written down and not settled, each with content hash and chunks of what was stored before."""
-        return [
-            (_entry(payload), str(payload["hash_before"]), int(payload["chunks_before"]))
-            for payload in self._scroll("pending")
-        ]
+    def begun(self) -> list[tuple[Entry, str, int]]:
+        """What was begun and not entered."""
+        return [_noted(payload) for payload in self._scroll("begun")]
+
+    def strike_out(self, document_ids: Iterable[str]) -> None:
+        """Throw away what was noted of documents that were begun."""
+        self._delete("begun", list(document_ids))
 
     def enter(self, entries: Sequence[Entry]) -> None:
         """The engine has these, or is about to lose those without chunks: from now on searches go by this."""
@@ -112,8 +136,8 @@ class ClusterCatalogue:
             self._remember(entry.id, entry if entry.chunks else None)
 
     def settle(self) -> None:
-        """Throw away what was written down: it is done."""
-        self._remove(models.FilterSelector(filter=_of_kind("pending")))
+        """Throw away what ``pending`` has read: it is done."""
+        self.withdraw(self._read)
 
     def withdraw(self, document_ids: Iterable[str]) -> None:
         """Strike out what was written down of these documents: the engine has nothing of it."""
@@ -150,7 +174,7 @@ class ClusterCatalogue:
 
     # -- points --------------------------------------------------------------------------------------------------
 
-    def _read(self, ids: list[Any]) -> list[Mapping[str, Any]]:
+    def _retrieve(self, ids: list[Any]) -> list[Mapping[str, Any]]:
         records = self.connection.call(lambda client: client.retrieve(self.name, ids, with_payload=True))
         return [record.payload or {} for record in records]
 
@@ -170,7 +194,7 @@ class ClusterCatalogue:
             ids: list[Any] = [_point(kind, document_id) for document_id in document_ids[start : start + _PAGE]]
             self._remove(models.PointIdsList(points=ids))
 
-    def _remove(self, points: models.PointIdsList | models.FilterSelector) -> None:
+    def _remove(self, points: models.PointIdsList) -> None:
         self.connection.call(lambda client: client.delete(self.name, points, wait=True))
 
     def _scroll(self, kind: str) -> Iterator[Mapping[str, Any]]:
@@ -204,3 +228,7 @@ def _of_kind(kind: str) -> models.Filter:
 def _entry(payload: Mapping[str, Any]) -> Entry:
     names = ("id", "content_hash", "chunks", "digest", "source")
     return Entry(*(payload[name] for name in names))
+
+
+def _noted(payload: Mapping[str, Any]) -> tuple[Entry, str, int]:
+    return _entry(payload), str(payload["hash_before"]), int(payload["chunks_before"])

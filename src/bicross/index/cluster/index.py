@@ -8,31 +8,40 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Callable, Iterator
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, replace
+from itertools import count
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 from qdrant_client import models
 
-from bicross.errors import ClusterError, CorpusError, UsageError
+from bicross.documents.document import short
+from bicross.errors import BicrossError, ClusterError, CorpusError, StorageError, UsageError
+from bicross.index.catalogue import Entry
 from bicross.index.cluster.address import Address, Layout
 from bicross.index.cluster.chunks import ClusterChunks
 from bicross.index.cluster.connection import Connection, is_missing
 from bicross.index.cluster.documents import ClusterCatalogue
 from bicross.index.cluster.lease import Lease
 from bicross.index.embedder import Embedder
-from bicross.index.filters import Condition
+from bicross.index.fields import FieldType
+from bicross.index.filters import Condition, parse_filter
 from bicross.index.fitted import FILE as FITTED
 from bicross.index.fitted import read_parts, write_parts
-from bicross.index.index import Index, IndexCount, IndexStats
+from bicross.index.index import MOST_CHUNKS, Index, IndexCount, IndexStats, unscored
 from bicross.index.manifest import FORMAT, Fingerprint, Manifest, findable, manifest_of
+from bicross.index.records import Version
 from bicross.index.retrieval import Candidate, Question, Retrieved
 from bicross.index.shard import EXACT_UP_TO
 
-#: Seconds to wait for one's turn to write.
-PATIENCE = 30.0
+#: A document whose chunks are stored and which is not entered; content hash and chunks of what it replaces, if any.
+Begun = tuple[Entry, str, int]
+
+#: Seconds to wait for one's turn to write: longer than a lease of one who died.
+PATIENCE = 60.0
 
 #: In the metadata of the collection: what the vectors were made with, and what was fitted.
 _MANIFEST, _FITTED = "bicross", "fitted"
@@ -87,20 +96,23 @@ class ClusterIndex(Index):
             if has_collection(connection):
                 raise UsageError(f"{address}: there is a collection of this name already; choose another name")
             _make_collections(connection, embedder.dimension, manifest, layout or Layout())
+            if read_manifest(connection) != manifest:
+                raise UsageError(f"{address}: another process has just made an index of this name; choose another name")
+            return ClusterIndex(connection, manifest, embedder)
         except BaseException:
             connection.close()
             raise
-        return ClusterIndex(connection, manifest, embedder)
 
-    @staticmethod
+    @classmethod
     def open(
+        cls,
         address: Address,
         embedder: Embedder,
         *,
         chunk_tokens: int | None = None,
         overlap: int | None = None,
         language: str | None = None,
-    ) -> ClusterIndex:
+    ) -> Self:
         """Open an index with the encoder that it was made with.
 
         Raises:
@@ -116,15 +128,15 @@ class ClusterIndex(Index):
             given: dict[str, Any] = {name: value for name, value in settings.items() if value is not None}
             asked = replace(manifest.fingerprint, encoder=dict(embedder.identity), **given)
             manifest.check(embedder.name, asked, str(address))
+            return cls(connection, manifest, embedder)
         except BaseException:
             connection.close()
             raise
-        return ClusterIndex(connection, manifest, embedder)
 
     def close(self) -> None:
         """Let other processes write. Calling it twice does no harm."""
         with self._writing:
-            with suppress(ClusterError):  # the lease runs out by itself
+            with suppress(BicrossError):  # the lease runs out by itself
                 self._lease.release()
             self.engine.close()
             self.connection.close()
@@ -132,22 +144,64 @@ class ClusterIndex(Index):
     # -- changing ------------------------------------------------------------------------------------------------
 
     @contextmanager
-    def _changing(self) -> Iterator[None]:
+    def changing(self) -> Iterator[None]:
+        """Held by who changes documents: no other process does."""
         with self._writing:
             outermost = not self._lease.held
             self._lease.take(PATIENCE if self.takes_turns else 0.0)
+            prepared = not outermost
             try:
                 if outermost:
-                    if not self._fields:
-                        _index_payloads(self.connection)  # its creation may have been interrupted before this
-                    self.catalogue.remember(True)
-                    self._fields = dict(self.catalogue.fields())  # type: ignore[arg-type]
-                    self._recover()
+                    self._prepare()
+                    prepared = True
                 yield
             finally:
-                if outermost and self.takes_turns:
+                if outermost and (self.takes_turns or not prepared):
                     self.catalogue.remember(False)
                     self._lease.release()
+
+    def _prepare(self) -> None:
+        """Know what other processes have changed, and put right what one left that died."""
+        self._fields = dict(self.catalogue.fields())  # type: ignore[arg-type]
+        if not self._fields:
+            _index_payloads(self.connection)  # its creation may have been interrupted before this
+        self.catalogue.remember(True)
+        self.drop_stored(self.catalogue.begun())
+        self._recover()
+
+    def _finish(self, expected: Iterable[str] = ()) -> None:
+        self._lease.take()  # it may have run out while chunks were stored
+        super()._finish(expected)
+
+    @contextmanager
+    def filling(self) -> Iterator[None]:
+        """While others store chunks for this process, which enters them."""
+        with self.changing():
+            yield
+
+    def enter_stored(self, stored: Sequence[Begun], types: Iterable[tuple[str, FieldType]]) -> None:
+        """Enter documents whose chunks are all stored, and remove what they replace."""
+        if not stored:
+            return
+        with self.changing():
+            self._index_fields(types)
+            self.catalogue.enter([entry for entry, _, _ in stored])
+            self.engine.remove(
+                Version(entry.id, hash_before, chunks_before)
+                for entry, hash_before, chunks_before in stored
+                if hash_before and hash_before != entry.content_hash
+            )
+            self.catalogue.strike_out(entry.id for entry, _, _ in stored)
+
+    def drop_stored(self, stored: Sequence[Begun]) -> None:
+        """Let go of chunks whose documents will not be entered."""
+        if not stored:
+            return
+        with self.changing():
+            now = self.catalogue.current(entry.id for entry, _, _ in stored)
+            hashes = {name: entry.content_hash for name, entry in now.items()}
+            self.engine.remove(entry.version for entry, _, _ in stored if hashes.get(entry.id) != entry.content_hash)
+            self.catalogue.strike_out(entry.id for entry, _, _ in stored)
 
     def optimise(self, *, building: Callable[[int], None] = lambda chunks: None) -> None:
         """Nothing: the nodes build their graphs by themselves, and answer meanwhile."""
@@ -156,9 +210,19 @@ class ClusterIndex(Index):
 
     def condition(self, filter: str | None) -> Condition | None:
         """A filter, parsed and checked against the fields of this index."""
-        if filter is not None and not self._lease.held:  # another process may have brought new ones
-            self._fields = dict(self.catalogue.fields())  # type: ignore[arg-type]
-        return super().condition(filter)
+        return None if filter is None else parse_filter(filter, self._fields_now())
+
+    def facets(self, field: str, *, filter: str | None = None, limit: int = 20) -> list[tuple[str | int | bool, int]]:
+        """See ``Index``; what is just being changed may count twice."""
+        self._fields_now()
+        return super().facets(field, filter=filter, limit=limit)
+
+    def _fields_now(self) -> dict[str, FieldType]:
+        """The fields; another process may have brought new ones."""
+        with self._writing:
+            if not self._lease.held:
+                self._fields = dict(self.catalogue.fields())  # type: ignore[arg-type]
+            return dict(self._fields)
 
     def retrieve(
         self,
@@ -170,24 +234,42 @@ class ClusterIndex(Index):
     ) -> Retrieved:
         """Candidates for a question, see ``retrieval.py``: those whose documents are entered with their content."""
         asked = limit
-        while True:
+        for attempt in count():
             found = super().retrieve(question, asked, condition, dense_weight, fusion)
-            valid = self._entered(found.candidates)
-            whole = len(found.candidates) < asked
-            if len(valid) >= limit or whole:
+            valid, replaced = self._entered(found.candidates)
+            if replaced and attempt < 5:  # just now: the new content is there the next time
+                time.sleep(0.02 * attempt)
+                continue
+            if len(valid) >= limit or len(found.candidates) < asked or asked == MOST_CHUNKS:
                 return replace(found, candidates=valid[:limit])
-            asked = 2 * asked + 10
+            asked = min(2 * asked + 10, MOST_CHUNKS)
+        raise AssertionError
 
-    def _entered(self, candidates: list[Candidate]) -> list[Candidate]:
+    def _entered(self, candidates: list[Candidate]) -> tuple[list[Candidate], bool]:
+        """Those whose documents are entered with their content; and whether one of the others has a newer one."""
         entries = self.catalogue.current({candidate.chunk.document_id for candidate in candidates})
         hashes = {name: entry.content_hash for name, entry in entries.items()}
-        return [c for c in candidates if hashes.get(c.chunk.document_id) == c.content_hash]
+        valid = [c for c in candidates if hashes.get(c.chunk.document_id) == c.content_hash]
+        there = {c.chunk.document_id for c in valid}
+        return valid, any(c.chunk.document_id in hashes.keys() - there for c in candidates)
 
     # -- reading -------------------------------------------------------------------------------------------------
 
     def every(self, condition: Condition | None = None) -> list[Candidate]:
         """Every stored chunk of which the metadata fit, in no order, each with score 0; all of them in memory."""
-        return self._entered(super().every(condition))
+        return self._entered(super().every(condition))[0]
+
+    def get(self, document_id: str) -> list[Candidate]:
+        """The stored chunks of a document in order, each with score 0; empty when there is no such document."""
+        while True:
+            entry = self.catalogue.current([document_id]).get(document_id)
+            found = self.engine.read(entry.version) if entry else []
+            if entry is None or len(found) == entry.chunks:
+                return [unscored(item) for item in found]
+            if self.catalogue.current([document_id]).get(document_id) == entry:
+                raise CorpusError(
+                    f"{self.name}: chunks of {short(document_id)} are missing; type: bicross check {self.name}"
+                )
 
     def count(self) -> IndexCount:
         """How many documents and chunks are stored."""
@@ -200,16 +282,27 @@ class ClusterIndex(Index):
             self.connection.call(lambda client: client.get_collection(self.engine.name)).indexed_vectors_count or 0
         )
         graph = min(in_graph, count.chunks) if count.chunks > EXACT_UP_TO else 0
-        return IndexStats(count.documents, count.chunks, None, graph, dict(self._fields))
+        return IndexStats(count.documents, count.chunks, None, graph, self._fields_now())
 
     # -- what was fitted -----------------------------------------------------------------------------------------
 
     def fetch_fitted(self) -> None:
         """Bring what was fitted for the index to this machine."""
         parts = dict(self.catalogue.metadata().get(_FITTED) or {})
-        self.path.mkdir(parents=True, exist_ok=True)
-        if read_parts(self.path / FITTED) != parts:
+        try:
+            here = read_parts(self.path / FITTED)
+        except (OSError, ValueError):  # a copy that is of no use
+            here = {"": None}
+        with suppress(OSError):
+            self.path.mkdir(parents=True, exist_ok=True)
+        if parts == here:
+            return
+        try:
             write_parts(self.path / FITTED, parts)
+        except OSError as error:
+            raise StorageError(
+                f"{self.path}: cannot be written ({error.strerror or error}); set XDG_CACHE_HOME"
+            ) from error
 
     def share_fitted(self) -> None:
         """Bring what was fitted on this machine to all others."""
@@ -268,9 +361,13 @@ def _make_collections(connection: Connection, dimension: int, manifest: Manifest
         "replication_factor": replicas,
         "on_disk_payload": True,
     }
-    if connection.call(lambda client: client.collection_exists(address.documents)):  # of an interrupted creation
-        connection.call(lambda client: client.delete_collection(address.documents))
-    _make(connection, address.documents, vectors_config={}, **spread)
+    # so small that each of three nodes has it: a majority of them is left when one is lost
+    _make(
+        connection,
+        address.documents,
+        vectors_config={},
+        **{**spread, "replication_factor": max(replicas, min(3, nodes))},
+    )
     codes: Any = None
     if layout.quantisation == "int8":
         scalar = models.ScalarQuantizationConfig(type=models.ScalarType.INT8, quantile=0.99, always_ram=True)

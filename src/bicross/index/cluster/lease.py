@@ -14,7 +14,7 @@ import uuid
 
 from qdrant_client import models
 
-from bicross.errors import ClusterError, IndexLockedError
+from bicross.errors import BicrossError, ClusterError, IndexLockedError
 from bicross.index.cluster.connection import Connection
 
 #: Seconds that a lease lasts, and between renewals.
@@ -82,7 +82,7 @@ class Lease:
         name = self._connection.address.documents
         found = self._connection.call(
             lambda client: client.retrieve(
-                name, [_POINT], with_payload=True, consistency=models.ReadConsistencyType.ALL
+                name, [_POINT], with_payload=True, consistency=models.ReadConsistencyType.QUORUM
             )
         )
         payload = (found[0].payload if found else None) or {}
@@ -110,13 +110,13 @@ class Lease:
         name = self._connection.address.documents
         self._connection.call(
             lambda client: client.upsert(
-                name, [point], wait=True, ordering=models.WriteOrdering.STRONG, update_filter=allowed
+                name, [point], wait=True, ordering=models.WriteOrdering.MEDIUM, update_filter=allowed
             )
         )
 
     def _renew(self) -> None:
-        while not self._ended.wait(RENEWED):
+        while not self._ended.wait(RENEWED) and time.time() < self._until:  # once it has run out it is gone
             try:
                 self._claim()
-            except (ClusterError, IndexLockedError):
+            except BicrossError:
                 continue  # ``take`` says so once it has run out
