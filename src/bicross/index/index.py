@@ -322,7 +322,7 @@ class Index(ABC):
 
     def condition(self, filter: str | None) -> Condition | None:
         """A filter, parsed and checked against the fields of this index."""
-        return None if filter is None else parse_filter(filter, self._fields)
+        return None if filter is None else parse_filter(filter, self._known_fields())
 
     def retrieve(
         self,
@@ -362,14 +362,19 @@ class Index(ABC):
         Raises:
             UsageError: No document has the field, or its values cannot be counted (fractions, dates, mixed types).
         """
-        field = known_name(self._fields, field_name(field))
-        kind = check_field(self._fields, field)
+        fields = self._known_fields()
+        field = known_name(fields, field_name(field))
+        kind = check_field(fields, field)
         if kind not in ("text", "integer", "boolean"):
             raise UsageError(f"the field {field!r} is of type {kind}; only texts, whole numbers, true and false count")
         if limit < 1:
             raise UsageError(f"limit is {limit}; it must be at least 1")
         condition = self.condition(filter)
         return self._steady(lambda: self.engine.facet(field, kind, condition, limit))
+
+    def _known_fields(self) -> dict[str, FieldType]:
+        """Name and type of each metadata field."""
+        return dict(self._fields)
 
     def _steady(self, read: Callable[[], T]) -> T:
         """Read what is of one state of the index."""

@@ -28,7 +28,7 @@ from bicross.index.cluster.documents import ClusterCatalogue
 from bicross.index.cluster.lease import Lease
 from bicross.index.embedder import Embedder
 from bicross.index.fields import FieldType
-from bicross.index.filters import Condition, parse_filter
+from bicross.index.filters import Condition
 from bicross.index.fitted import FILE as FITTED
 from bicross.index.fitted import read_parts, write_parts
 from bicross.index.index import MOST_CHUNKS, Index, IndexCount, IndexStats, unscored
@@ -208,21 +208,10 @@ class ClusterIndex(Index):
 
     # -- searching -----------------------------------------------------------------------------------------------
 
-    def condition(self, filter: str | None) -> Condition | None:
-        """A filter, parsed and checked against the fields of this index."""
-        return None if filter is None else parse_filter(filter, self._fields_now())
-
-    def facets(self, field: str, *, filter: str | None = None, limit: int = 20) -> list[tuple[str | int | bool, int]]:
-        """See ``Index``; what is just being changed may count twice."""
-        self._fields_now()
-        return super().facets(field, filter=filter, limit=limit)
-
-    def _fields_now(self) -> dict[str, FieldType]:
-        """The fields; another process may have brought new ones."""
-        with self._writing:
-            if not self._lease.held:
-                self._fields = dict(self.catalogue.fields())  # type: ignore[arg-type]
-            return dict(self._fields)
+    def _known_fields(self) -> dict[str, FieldType]:
+        if self._lease.held:
+            return super()._known_fields()
+        return dict(self.catalogue.fields())  # type: ignore[arg-type] # another process may have brought new ones
 
     def retrieve(
         self,
@@ -282,7 +271,7 @@ class ClusterIndex(Index):
             self.connection.call(lambda client: client.get_collection(self.engine.name)).indexed_vectors_count or 0
         )
         graph = min(in_graph, count.chunks) if count.chunks > EXACT_UP_TO else 0
-        return IndexStats(count.documents, count.chunks, None, graph, self._fields_now())
+        return IndexStats(count.documents, count.chunks, None, graph, self._known_fields())
 
     # -- what was fitted -----------------------------------------------------------------------------------------
 
