@@ -38,8 +38,7 @@ def test_there_and_back(folder: Path, address: str, tmp_path: Path) -> None:
     with bicross.open(folder) as one, bicross.open(tmp_path / "back") as other, bicross.open(address) as cluster:
         assert list(one.catalogue.entries()) == list(other.catalogue.entries()) == list(cluster.catalogue.entries())
         assert read_parts(cluster.path / "fitted.json") == {"of": {"a": 1.5}}
-        query = ("absolute path", 20)
-        found = [[(c.chunk, c.metadata) for c in index.search(query[0], top_k=20)] for index in (one, other, cluster)]
+        found = [{c.chunk.id: c.chunk for c in i.search("absolute path", top_k=60)} for i in (one, other, cluster)]
         assert found[0] == found[1] == found[2]
     assert read_parts(tmp_path / "back" / "fitted.json") == {"of": {"a": 1.5}}
 
