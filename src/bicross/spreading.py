@@ -10,11 +10,13 @@ from __future__ import annotations
 import logging
 import os
 import pickle
+import socket
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 from bicross.documents import Document, Failure, Fields
 from bicross.documents.files import File, printable
@@ -218,11 +220,21 @@ def connect(address: str) -> Any:
         raise UsageError(f"embedding on many machines needs {error.name}; type: pip install 'bicross[ray]'") from None
     if not ray.is_initialized():
         try:
+            _knock(address)
             ray.init(address, log_to_driver=False, logging_level=logging.ERROR)
-        except (ConnectionError, ValueError, RuntimeError) as error:
-            reason = str(error).strip().splitlines()[0][:200]
+        except (OSError, ValueError, RuntimeError) as error:
+            reason = (str(error).strip() or type(error).__name__).splitlines()[0][:200]
             raise UsageError(f"no Ray cluster at {address!r} ({reason}); start one with: ray start --head") from None
     return ray
+
+
+def _knock(address: str) -> None:
+    """Whether anybody listens there: Ray itself waits for minutes. OSError or ValueError where nobody does."""
+    if address not in ("auto", "local"):
+        place = urlsplit(address if "://" in address else f"//{address}")
+        if not place.hostname or not place.port:
+            raise ValueError("it is auto, local, HOST:PORT or ray://HOST:PORT")
+        socket.create_connection((place.hostname, place.port), timeout=5).close()
 
 
 def _handed(

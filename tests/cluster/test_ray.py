@@ -131,6 +131,14 @@ def test_the_one_that_enters_dies(ray_address: str, folder: Path, expected: list
     same(address, expected)
 
 
+@pytest.mark.parametrize("wrong", ["127.0.0.1:1", "ray://127.0.0.1:1", "nonsense", "ray://"])
+def test_no_ray_there(wrong: str, folder: Path, address: str) -> None:
+    process = start(folder, address, wrong)
+    _, error = process.communicate(timeout=60)
+    assert process.returncode == 2 and error.count("\n") == 1 and "no Ray cluster at" in error
+    assert not exists(address)
+
+
 def _waited(address: str) -> bicross.Index:
     """The index, once it is made."""
     while not exists(address):
