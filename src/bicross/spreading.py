@@ -21,14 +21,14 @@ from urllib.parse import urlsplit
 from bicross.documents import Document, Failure, Fields
 from bicross.documents.files import File, printable
 from bicross.documents.reading import find_files, read_file
-from bicross.errors import DocumentError, UsageError
+from bicross.errors import UsageError
 from bicross.index import Index
 from bicross.index.adding import Adding, AddReport
 from bicross.index.cluster.address import KEY, parse_address
 from bicross.index.cluster.index import Begun, ClusterIndex
 from bicross.index.fields import FieldType, field_types
 from bicross.index.records import EncodedDocument
-from bicross.index.refresh import MOST_NAMED, RefreshReport, clash, prune_unseen, used_before
+from bicross.index.refresh import Failures, RefreshReport, clash, prune_unseen, used_before
 from bicross.index.seen import Seen
 from bicross.opening import embedder_of
 
@@ -151,9 +151,7 @@ def refresh_on_ray(
         raise UsageError("standard input (-) cannot be read by other machines; name files or folders")
     files = list(find_files(paths, ignore=ignore))
     ray = connect(ray_address)
-    failures: list[Failure] = []
-    spared: set[str] = set()
-    failed = 0
+    failures = Failures(strict)
     counts: dict[str, int] = dict.fromkeys(
         ("new", "changed", "unchanged", "chunks", "tokens", "truncated", "emptied"), 0
     )
@@ -161,27 +159,18 @@ def refresh_on_ray(
     seen = Seen()
     stopped = False
 
-    def note(failure: Failure) -> None:
-        nonlocal failed
-        if strict:
-            raise DocumentError(f"{failure.where}: {failure.reason}")
-        failed += 1
-        spared.add(failure.source)
-        if len(failures) < MOST_NAMED:
-            failures.append(failure)
-
     for item in files:
         if isinstance(item, Failure):
-            note(item)
+            failures.note(item)
     rows = [{"file": pickle.dumps(item)} for item in files if isinstance(item, File)]
     arguments = (str(index.connection.address), index.connection.address.key, device, precision)
-    with index.filling():
+    with index.changing():
         for handed in _handed(ray, rows, fields or Fields(), arguments):
             if stop():
                 stopped = True
                 break
             for failure in handed.failures:
-                note(failure)
+                failures.note(failure)
             first = set()
             for document_id, source in handed.met:
                 before = seen.note(document_id, source)
@@ -189,7 +178,7 @@ def refresh_on_ray(
                 if before is None:
                     first.add(document_id)
                 if problem is not None:
-                    note(Failure(printable(source), problem, source))
+                    failures.note(Failure(printable(source), problem, source))
             refused = [begun for begun in handed.stored if begun[0].id not in first]
             index.enter_stored([begun for begun in handed.stored if begun[0].id in first], handed.types)
             index.drop_stored(refused)
@@ -201,8 +190,10 @@ def refresh_on_ray(
                 counts[name] += getattr(handed.report, name)
             empty += handed.report.empty[: 100 - len(empty)]
             committed(len(handed.stored) - len(refused))
-        removed = prune_unseen(index, seen, paths, spared) if prune and not stopped else 0
-    return RefreshReport(AddReport(**counts, empty=tuple(empty)), removed, tuple(failures), failed, stopped)
+        removed = prune_unseen(index, seen, paths, failures.sources) if prune and not stopped else 0
+    return RefreshReport(
+        AddReport(**counts, empty=tuple(empty)), removed, tuple(failures.named), failures.number, stopped
+    )
 
 
 def connect(address: str) -> Any:

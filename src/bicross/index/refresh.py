@@ -38,6 +38,34 @@ class RefreshReport:
     stopped: bool
 
 
+class Failures:
+    """What a run could not read.
+
+    Args:
+        strict: Raise the first one.
+
+    Attributes:
+        named: The first thousand.
+        number: How many there were.
+        sources: Their files.
+    """
+
+    def __init__(self, strict: bool) -> None:
+        self._strict = strict
+        self.named: list[Failure] = []
+        self.number = 0
+        self.sources: set[str] = set()
+
+    def note(self, failure: Failure) -> None:
+        """Raises: DocumentError: In a strict run."""
+        if self._strict:
+            raise DocumentError(f"{failure.where}: {failure.reason}")
+        self.number += 1
+        self.sources.add(failure.source)
+        if len(self.named) < MOST_NAMED:
+            self.named.append(failure)
+
+
 def refresh(
     index: Index,
     paths: Sequence[str | Path],
@@ -70,19 +98,8 @@ def refresh(
     """
     if prune and "-" in map(str, paths):
         raise UsageError("prune compares with files; it cannot be used with standard input (-)")
-    failures: list[Failure] = []
-    spared: set[str] = set()
-    failed = 0
+    failures = Failures(strict)
     stopped = False
-
-    def note(failure: Failure) -> None:
-        nonlocal failed
-        if strict:
-            raise DocumentError(f"{failure.where}: {failure.reason}")
-        failed += 1
-        spared.add(failure.source)
-        if len(failures) < MOST_NAMED:
-            failures.append(failure)
 
     def documents() -> Iterator[Document]:
         nonlocal stopped
@@ -98,15 +115,15 @@ def refresh(
             if problem is None:
                 yield document
             else:
-                note(Failure(printable(document.source or "-"), problem, document.source))
+                failures.note(Failure(printable(document.source or "-"), problem, document.source))
 
-    found = read_documents(paths, fields=fields or Fields(), ignore=ignore, failed=note)
+    found = read_documents(paths, fields=fields or Fields(), ignore=ignore, failed=failures.note)
     seen = Seen()
     added = index.add(documents(), committed=committed, optimise=False)
-    removed = prune_unseen(index, seen, paths, spared) if prune and not stopped else 0
+    removed = prune_unseen(index, seen, paths, failures.sources) if prune and not stopped else 0
     if not stopped:
         index.optimise(building=building)
-    return RefreshReport(added, removed, tuple(failures), failed, stopped)
+    return RefreshReport(added, removed, tuple(failures.named), failures.number, stopped)
 
 
 def used_before(document_id: str, before: str, source: str) -> str:

@@ -173,12 +173,6 @@ class ClusterIndex(Index):
         self._lease.take()  # it may have run out while chunks were stored
         super()._finish(expected)
 
-    @contextmanager
-    def filling(self) -> Iterator[None]:
-        """While others store chunks for this process, which enters them."""
-        with self.changing():
-            yield
-
     def enter_stored(self, stored: Sequence[Begun], types: Iterable[tuple[str, FieldType]]) -> None:
         """Enter documents whose chunks are all stored, and remove what they replace."""
         if not stored:
