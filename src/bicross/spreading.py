@@ -95,10 +95,10 @@ class _Machine:
         items = [pickle.loads(item) for item in batch["item"]]
         handed = self.index.handed = Handed(failures=[item for item in items if isinstance(item, Failure)])
         documents = [item for item in items if isinstance(item, Document)]
-        self.index.catalogue.fetch_ahead(document.id for document in documents)
+        self.index.catalogue.remember(True)  # anew: others write
         taken: set[str] = set()
         accepted = []
-        for document in documents:
+        for document in self.index.catalogue.ahead(documents):
             handed.met.append((document.id, document.source))
             problem = None if document.id in taken else clash(self.index, document)
             if problem is not None:

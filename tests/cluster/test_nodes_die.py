@@ -49,7 +49,7 @@ def test_a_node_dies_while_documents_are_stored(nodes, on_all: str, monkeypatch:
         nonlocal acknowledged
         acknowledged += documents
         if acknowledged == 100:
-            nodes[0].kill()  # the one that is asked
+            nodes[0].kill()
 
     with bicross.create(on_all) as index:
         report = index.add(given, committed=committed)

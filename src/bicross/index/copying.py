@@ -70,16 +70,17 @@ def copy(
         number += len(batch)
         batch, chunks = [], 0
 
-    for entry in source.catalogue.entries():
-        there = target.catalogue.find(entry.id)
-        if there is not None and there.digest == entry.digest:
-            continue
-        batch.append(_read(source, entry))
-        chunks += entry.chunks
-        if chunks >= BATCH:
+    with target.changing():
+        for entry in target.catalogue.ahead(source.catalogue.entries()):
+            there = target.catalogue.find(entry.id)
+            if there is not None and there.digest == entry.digest:
+                continue
+            batch.append(_read(source, entry))
+            chunks += entry.chunks
+            if chunks >= BATCH:
+                hand_over()
+        if batch:
             hand_over()
-    if batch:
-        hand_over()
     target.optimise()
     parts = read_parts(source.path / FITTED)
     if parts and parts != read_parts(target.path / FITTED):

@@ -194,7 +194,7 @@ class Index(ABC):
         ids: set[str] = set()
         chunks = number = 0
         with self.changing():
-            for document in documents:
+            for document in self.catalogue.ahead(documents):
                 _check_vectors(document, self.embedder.dimension)
                 entry = self.catalogue.find(document.id)
                 if entry and entry.content_hash == document.content_hash:

@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import blake2b
-from typing import Any
+from typing import Any, Protocol, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -16,6 +16,16 @@ from bicross.index.fields import field_values
 from bicross.index.lexical import TermWeights
 
 Vectors = npt.NDArray[np.float32]
+
+
+class Named(Protocol):
+    """What has the id of a document."""
+
+    @property
+    def id(self) -> str: ...
+
+
+D = TypeVar("D", bound=Named)
 
 #: A chunk on its way to the engine: payload, vector (dimension,), weighted terms.
 Row = tuple[dict[str, Any], Vectors, TermWeights]

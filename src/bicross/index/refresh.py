@@ -103,7 +103,7 @@ def refresh(
 
     def documents() -> Iterator[Document]:
         nonlocal stopped
-        for document in found:
+        for document in index.catalogue.ahead(found):
             if stop():
                 stopped = True
                 return

@@ -9,8 +9,10 @@ from __future__ import annotations
 
 import math
 import time
+from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor, wait
+from itertools import islice
 from typing import Any
 
 import numpy as np
@@ -21,15 +23,15 @@ from bicross.index.cluster.connection import Connection
 from bicross.index.fields import FieldType, is_date
 from bicross.index.filters import All, Compare, Condition, Either, Exists, In, Not
 from bicross.index.lexical import TermWeights
-from bicross.index.records import Found, Row, Stored, Version, stored
+from bicross.index.records import Found, Row, Stored, Vectors, Version, stored
 from bicross.index.shard import EF, EXACT_UP_TO, boolean_path, bounds, payload_path, point_id, point_ids
 from bicross.index.ties import best
 
 _DENSE, _LEXICAL = "dense", "lexical"
 _PAGE = 1000
 
-#: Points of one request: a message of gRPC holds some megabytes.
-_SENT = 256
+#: Points of one request (a message of gRPC holds some megabytes), and requests on their way at once.
+_SENT, _ON_THEIR_WAY = 256, 4
 
 #: Values of a field that each shard counts: one that is frequent in all may be rare in some.
 _FACETS = 10_000
@@ -62,32 +64,31 @@ class ClusterChunks:
         self.connection = connection
         self.name = connection.address.name
         self._counted: dict[int | None, tuple[float, int]] = {}  # by term; None for all chunks
-        self._asking = ThreadPoolExecutor(_AT_ONCE, thread_name_prefix="bicross-count")
+        self._asking = ThreadPoolExecutor(_AT_ONCE, thread_name_prefix="bicross-ask")
 
     def close(self) -> None:
-        """End the threads that count."""
+        """End the threads that ask."""
         self._asking.shutdown()
 
     # -- changing ------------------------------------------------------------------------------------------------
 
     def put(self, rows: Iterable[Row]) -> None:
         """Store chunks; those of the same version are overwritten."""
-        points: list[models.PointStruct] = []
-        for payload, vector, terms in rows:
-            name = point_id(payload["document_id"], payload["hash"], payload["number"])
-            vectors = {_DENSE: vector.tolist(), _LEXICAL: _sparse(terms)}
-            points.append(
-                models.PointStruct(id=name, vector=vectors, payload={**payload, "terms": terms.terms.tolist()})
-            )
-            if len(points) == _SENT:
-                self._upsert(points)
-                points = []
-        self._upsert(points)
+        waiting = iter(rows)
+        sent: deque[Future[None]] = deque()
+        try:
+            while points := [_point(*row) for row in islice(waiting, _SENT)]:
+                sent.append(self._asking.submit(self._upsert, points))
+                if len(sent) == _ON_THEIR_WAY:
+                    sent.popleft().result()
+        finally:
+            wait(sent)  # also after a failure: nothing is on its way once this returns
+            self._counted.clear()
+        for request in sent:
+            request.result()
 
     def _upsert(self, points: list[models.PointStruct]) -> None:
-        if points:
-            self.connection.call(lambda client: client.upsert(self.name, points, wait=True))
-            self._counted.clear()
+        self.connection.call(lambda client: client.upsert(self.name, points, wait=True))
 
     def remove(self, versions: Iterable[Version]) -> None:
         """Delete every chunk of these versions; those that are not there do no harm."""
@@ -266,6 +267,14 @@ class ClusterChunks:
             yield from records
             if offset is None:
                 return
+
+
+def _point(payload: dict[str, Any], vector: Vectors, terms: TermWeights) -> models.PointStruct:
+    return models.PointStruct(
+        id=point_id(payload["document_id"], payload["hash"], payload["number"]),
+        vector={_DENSE: vector.tolist(), _LEXICAL: _sparse(terms)},
+        payload={**payload, "terms": terms.terms.tolist()},
+    )
 
 
 def _sparse(weights: TermWeights) -> models.SparseVector:

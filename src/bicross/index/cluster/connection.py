@@ -6,6 +6,7 @@ hold.
 
 from __future__ import annotations
 
+import random
 import threading
 import time
 import warnings
@@ -62,7 +63,7 @@ class Connection:
     def __init__(self, address: Address) -> None:
         self.address = address
         self._clients: dict[int, QdrantClient] = {}
-        self._asked = 0  # the node that is asked now
+        self._asked = random.randrange(len(address.nodes))  # the node that is asked now: each process has its own
         self._lock = threading.Lock()
         try:
             self._greet()
@@ -116,6 +117,7 @@ class Connection:
                         api_key=self.address.key or None,
                         timeout=max(1, round(self.address.timeout)),
                         grpc_options=dict(_OPTIONS),
+                        cloud_inference=True,  # else points are searched for texts to embed: there are none
                         check_compatibility=False,  # looked at below, with a message of ours
                     )
             return self._clients[node]

@@ -13,18 +13,23 @@ import uuid
 from collections import OrderedDict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, replace
+from itertools import islice
 from typing import Any
 
 from qdrant_client import QdrantClient, models
 
 from bicross.index.catalogue import Entry
 from bicross.index.cluster.connection import Connection
+from bicross.index.records import D
 
 _NAMESPACE = uuid.UUID("0c1f8a1e-7f0a-5d0c-9a52-40a4c7f5c3a1")
 _PAGE = 1000
 
 #: Entries that are remembered, those used last: while it is written, a document is looked up more than once.
 _REMEMBERED = 20_000
+
+#: Documents that are looked up at once.
+_AHEAD = 256
 
 _FIELDS = "fields"
 
@@ -62,13 +67,27 @@ class ClusterCatalogue:
         self._remembers = entries
         self._known.clear()
 
-    def fetch_ahead(self, document_ids: Iterable[str]) -> None:
-        """Look documents up at once that ``find`` will be asked for, and forget others."""
-        wanted = list(document_ids)
-        found = self.current(wanted)
-        self.remember(True)
-        for document_id in wanted:
-            self._remember(document_id, found.get(document_id))
+    def ahead(self, documents: Iterable[D]) -> Iterator[D]:
+        """The same documents, many looked up at once: ``find`` answers by itself then."""
+        source = iter(documents)
+        failed: Exception | None = None
+        whole = True
+        while whole and failed is None:
+            block: list[D] = []
+            try:
+                for document in islice(source, _AHEAD):
+                    block.append(document)  # what came before a failure is in the block
+            except Exception as error:
+                failed = error
+            whole = len(block) == _AHEAD
+            if self._remembers:
+                wanted = [document.id for document in block if document.id not in self._known]
+                found = self.current(wanted)
+                for document_id in wanted:
+                    self._remember(document_id, found.get(document_id))
+            yield from block
+        if failed is not None:
+            raise failed
 
     def current(self, document_ids: Iterable[str]) -> dict[str, Entry]:
         """The entries of now of those that are stored."""
