@@ -22,6 +22,14 @@ def qdrant() -> None:
         pytest.skip(str(error))
 
 
+@pytest.fixture(autouse=True, scope="package")
+def own_cache(qdrant: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """What was fitted for the indexes of these tests is not kept in the cache of who runs them."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("cache")))
+        yield
+
+
 @pytest.fixture(scope="session")
 def alone(qdrant: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Node]:
     """One server."""

@@ -11,6 +11,7 @@ import subprocess
 import tarfile
 import time
 import urllib.request
+from functools import cache
 from pathlib import Path
 
 VERSION = "1.16.3"
@@ -23,6 +24,7 @@ class NoServerError(Exception):
     """There is no server for this machine, or no way to it."""
 
 
+@cache
 def binary() -> Path:
     """The server; fetched when it is not there."""
     if (platform.system(), platform.machine()) != ("Linux", "x86_64"):

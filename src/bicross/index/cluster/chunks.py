@@ -33,6 +33,9 @@ _PAGE = 1000
 #: Points of one request (a message of gRPC holds some megabytes), and requests on their way at once.
 _SENT, _ON_THEIR_WAY = 256, 4
 
+#: Seconds that nodes may take to go through all chunks for the sake of a field; one that is gone is noticed before.
+_INDEXED_WITHIN = 3600
+
 #: Values of a field that each shard counts: one that is frequent in all may be rare in some.
 _FACETS = 10_000
 
@@ -110,10 +113,16 @@ class ClusterChunks:
             self._forget_field(path)
         if kind in _SCHEMAS:
             path = boolean_path(name) if kind == "boolean" else payload_path(name)
-            self.connection.call(lambda client: client.create_payload_index(self.name, path, _SCHEMAS[kind], wait=True))
+            self.connection.call(
+                lambda client: client.create_payload_index(
+                    self.name, path, _SCHEMAS[kind], wait=True, timeout=_INDEXED_WITHIN
+                )
+            )
 
     def _forget_field(self, path: str) -> None:
-        self.connection.call(lambda client: client.delete_payload_index(self.name, path, wait=True))
+        self.connection.call(
+            lambda client: client.delete_payload_index(self.name, path, wait=True, timeout=_INDEXED_WITHIN)
+        )
 
     # -- searching -----------------------------------------------------------------------------------------------
 
@@ -176,19 +185,26 @@ class ClusterChunks:
         return np.array([math.log((every - n + 0.5) / (n + 0.5) + 1.0) for n in having], np.float32)
 
     def _count(self, term: int | None) -> int:
-        """Chunks that have a term, or all of them; remembered for some seconds."""
+        """Chunks that have a term, or all of them; remembered for some seconds.
+
+        Counted one by one as long as searches are exact, too. Beyond that a node gives the length of its lists, in
+        which some may be that were deleted since they were made.
+        """
         now = time.monotonic()
         known = self._counted.get(term)
         if known is None or now - known[0] > FRESH:
             if len(self._counted) > 100_000:
                 self._counted.clear()
-            only = None if term is None else models.Filter(must=[_is("terms", term)])
-            known = now, self._counting(only)
-            self._counted[term] = known
+            if term is not None:
+                having = models.Filter(must=[_is("terms", term)])
+                number = self._counting(having, exact=self._count(None) <= EXACT_UP_TO)
+            elif (number := self._counting(None, exact=False)) <= EXACT_UP_TO:
+                number = self._counting(None)
+            self._counted[term] = known = now, number
         return known[1]
 
-    def _counting(self, only: models.Filter | None) -> int:
-        return self.connection.call(lambda client: client.count(self.name, count_filter=only, exact=True)).count
+    def _counting(self, only: models.Filter | None, exact: bool = True) -> int:
+        return self.connection.call(lambda client: client.count(self.name, count_filter=only, exact=exact)).count
 
     def fetch(self, points: Iterable[str]) -> dict[str, Stored]:
         """What is stored of these points."""
