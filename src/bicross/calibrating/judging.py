@@ -8,7 +8,7 @@ from bicross.calibrating.pools import ReadQuery
 from bicross.encoders import CrossEncoder
 from bicross.index import Candidate, Index
 from bicross.index.first_stage import FirstStage
-from bicross.index.retrieval import DEPTH, retrieve
+from bicross.index.retrieval import DEPTH
 
 #: How candidates are found: by fitted weights, by reciprocal ranks (``rrf``), or by meaning alone (``dense``).
 Way = FirstStage | str
@@ -47,5 +47,4 @@ def read_query(
 
 def _candidates(index: Index, text: str, way: Way) -> list[Candidate]:
     question = index.ask(text, "dense" if way == "dense" else "hybrid")
-    numbers = way if isinstance(way, FirstStage) else None
-    return retrieve(index.engine, question, DEPTH, None, None, numbers).candidates
+    return index.retrieve(question, DEPTH, fusion=way if isinstance(way, FirstStage) else "rrf").candidates

@@ -330,13 +330,16 @@ class Index(ABC):
         limit: int,
         condition: Condition | None = None,
         dense_weight: float | None = None,
-        fusion: Fusion | None = None,
+        fusion: Fusion | FirstStage | None = None,
     ) -> Retrieved:
-        """Candidates for a question, see ``retrieval.py``."""
+        """Candidates for a question, see ``retrieval.py``; ``fusion`` may also be numbers that are tried out."""
         if not 1 <= limit <= MOST_CHUNKS:
             raise UsageError(f"top_k is {limit}; it must be between 1 and {MOST_CHUNKS}")
         hybrid = question.vectors is not None and question.terms is not None
-        numbers = self.first_stage if hybrid and fusion != "rrf" and dense_weight is None else None
+        if isinstance(fusion, FirstStage):
+            numbers: FirstStage | None = fusion
+        else:
+            numbers = self.first_stage if hybrid and fusion != "rrf" and dense_weight is None else None
         if fusion == "fitted" and numbers is None:
             raise UsageError(f"{self.name}: no fusion was fitted for {self.manifest.model}; choose fusion rrf")
         return self._steady(lambda: retrieve(self.engine, question, limit, condition, dense_weight, numbers))

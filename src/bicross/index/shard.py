@@ -29,7 +29,7 @@ EF = 600
 
 #: A filter that leaves about so many chunks or fewer is answered by scanning their codes, which misses nothing; the
 #: graph needs then no links of its own for each field, which take longer to build than all others.
-_SCAN = 50_000
+SCAN = 50_000
 
 FOLDER = "shard"
 
@@ -291,7 +291,7 @@ def _config(dimension: int, *, graph: bool = True) -> qdrant.EdgeConfig:
             _LEXICAL: qdrant.EdgeSparseVectorParams(modifier=qdrant.Modifier.Idf, memory=qdrant.Memory.Cached)
         },
         hnsw_config=qdrant.HnswIndexConfig(
-            m=_LINKS if graph else 0, ef_construct=200, full_scan_threshold=_SCAN * dimension * 2 // 1024
+            m=_LINKS if graph else 0, ef_construct=200, full_scan_threshold=SCAN * dimension * 2 // 1024
         ),
         quantization_config=qdrant.TurboQuantQuantizationConfig(bits=qdrant.TurboQuantBitSize.Bits4),
         optimizers=qdrant.EdgeOptimizersConfig(

@@ -12,6 +12,7 @@ import time
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
+from functools import cached_property
 from itertools import islice
 from typing import Any
 
@@ -44,6 +45,9 @@ _AT_ONCE = 16
 
 #: Seconds for which it is remembered how many chunks there are, and how many have a word.
 FRESH = 5.0
+
+# as in a folder, see shard.py
+_PAST_THE_UNFIT = models.AcornSearchParams(enable=True, max_selectivity=1.0)
 
 _EXACT = models.SearchParams(exact=True, quantization=models.QuantizationSearchParams(ignore=True))
 
@@ -130,7 +134,7 @@ class ClusterChunks:
         self, vector: Sequence[float], limit: int, condition: Condition | None, among: Sequence[str] | None = None
     ) -> Found:
         """The chunks with the largest dot product, best first; with ``among``, of these points alone, all scored."""
-        params = self._params(limit) if among is None else _EXACT
+        params = self._params(limit, condition is not None) if among is None else _EXACT
         return self._query(list(vector), _DENSE, limit, condition, params, among)
 
     def matching(
@@ -171,11 +175,19 @@ class ClusterChunks:
 
         return best(ask, limit)
 
-    def _params(self, limit: int) -> models.SearchParams:
+    def _params(self, limit: int, filtered: bool) -> models.SearchParams:
         if self._count(None) <= EXACT_UP_TO:
             return _EXACT
-        rescored = models.QuantizationSearchParams(rescore=True, oversampling=2.0)
-        return models.SearchParams(hnsw_ef=max(EF, 3 * limit), quantization=rescored)
+        walked = max(EF, 3 * limit)
+        oversampling = walked / limit if self._of_bits else 2.0
+        rescored = models.QuantizationSearchParams(rescore=True, oversampling=oversampling)
+        return models.SearchParams(hnsw_ef=walked, quantization=rescored, acorn=_PAST_THE_UNFIT if filtered else None)
+
+    @cached_property
+    def _of_bits(self) -> bool:
+        """Whether codes are of a bit a number: so coarse that all that the walk comes by is scored again."""
+        config = self.connection.call(lambda client: client.get_collection(self.name)).config
+        return isinstance(config.quantization_config, models.BinaryQuantization)
 
     def _inverse_document_frequencies(self, terms: list[int]) -> npt.NDArray[np.float32]:
         """As the engine in a folder weighs a word: of all chunks, how few have it."""

@@ -29,19 +29,23 @@ from bicross.index.cluster.lease import Lease
 from bicross.index.embedder import Embedder
 from bicross.index.fields import FieldType
 from bicross.index.filters import Condition
+from bicross.index.first_stage import FirstStage
 from bicross.index.fitted import FILE as FITTED
 from bicross.index.fitted import read_parts, write_parts
 from bicross.index.index import MOST_CHUNKS, Index, IndexCount, IndexStats, unscored
 from bicross.index.manifest import FORMAT, Fingerprint, Manifest, findable, manifest_of
 from bicross.index.records import Version
-from bicross.index.retrieval import Candidate, Question, Retrieved
-from bicross.index.shard import EXACT_UP_TO
+from bicross.index.retrieval import Candidate, Fusion, Question, Retrieved
+from bicross.index.shard import EXACT_UP_TO, SCAN
 
 #: A document whose chunks are stored and which is not entered; content hash and chunks of what it replaces, if any.
 Begun = tuple[Entry, str, int]
 
 #: Seconds to wait for one's turn to write: longer than a lease of one who died.
 PATIENCE = 60.0
+
+#: Parts of a shard, each with a graph of its own, which can be searched at once and are joined as more come.
+SEGMENTS = 2
 
 #: In the metadata of the collection: what the vectors were made with, and what was fitted.
 _MANIFEST, _FITTED = "bicross", "fitted"
@@ -213,7 +217,7 @@ class ClusterIndex(Index):
         limit: int,
         condition: Condition | None = None,
         dense_weight: float | None = None,
-        fusion: Any = None,
+        fusion: Fusion | FirstStage | None = None,
     ) -> Retrieved:
         """Candidates for a question, see ``retrieval.py``: those whose documents are entered with their content."""
         asked = limit
@@ -366,7 +370,11 @@ def _make_collections(connection: Connection, dimension: int, manifest: Manifest
         address.name,
         vectors_config={"dense": dense},
         sparse_vectors_config={"lexical": words},
-        hnsw_config=models.HnswConfigDiff(m=16, ef_construct=200),
+        # as in a folder: no links of their own for each field, see ``shard.py``
+        hnsw_config=models.HnswConfigDiff(
+            m=16, ef_construct=200, payload_m=0, full_scan_threshold=SCAN * dimension * 2 // 1024
+        ),
+        optimizers_config=models.OptimizersConfigDiff(default_segment_number=SEGMENTS),
         quantization_config=codes,
         metadata={_MANIFEST: asdict(manifest)},
         **spread,
