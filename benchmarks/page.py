@@ -12,6 +12,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from bicross.planning import MachineProfile, Nodes, assumed, numbers, plan_cluster
+from bicross.planning.cluster import chunk_disk, own_memory, query_ms, store_us
+
 RESULTS = Path(__file__).parent / "results"
 ROOT = Path(__file__).parent.parent
 PAGES = [
@@ -21,6 +24,7 @@ PAGES = [
     ROOT / "docs" / "training.md",
     ROOT / "docs" / "mining.md",
     ROOT / "docs" / "server.md",
+    ROOT / "docs" / "scale.md",
     ROOT / "README.md",
     ROOT / "README.zh-CN.md",
     *(
@@ -471,6 +475,240 @@ def serve_values(rows: Sequence[Mapping[str, Any]]) -> dict[str, str]:
     return {"serve": table(shown), "serve_rounds": f"{len(rows[0]['rounds'])}", **times}
 
 
+#: What lies on the disk of a node for a chunk, and what the page calls it.
+LIES = {
+    "vector": "vector, two bytes a number",
+    "codes": "codes",
+    "vector_index-dense": "links of the graph",
+    "payload_storage": "text, metadata, checksum",
+    "payload_index": "fields and words, to filter and count by",
+    "vector_storage-lexical": "weights of its words",
+    "vector_index-lexical": "lists of words",
+    "other": "ids and the rest",
+}
+
+#: Of a run of ``cluster.json``: nodes, chunks in all, codes and words of a chunk.
+Run = tuple[int, int, str, int]
+
+
+def cluster_runs(results: Mapping[str, Any]) -> dict[Run, Mapping[str, Any]]:
+    """The runs of ``cluster.json``, by what they were."""
+    return {(row["nodes"], row["chunks"], row["quantisation"], row["words"]): row for row in results["runs"].values()}
+
+
+def lying(row: Mapping[str, Any], dimension: int = 384) -> dict[str, float]:
+    """Bytes of a chunk on the disks of all nodes, by what they are for; logs and catalogue aside."""
+    found: dict[str, float] = {}
+    for node in row["disk"]:
+        for kind, size in node.items():
+            found[kind] = found.get(kind, 0.0) + size / row["chunks"]
+    vectors = found.pop("vector_storage-dense")
+    vector = 2.0 * dimension
+    parts = {"vector": vector, "codes": max(0.0, vectors - vector)}
+    return parts | {kind: size for kind, size in found.items() if kind not in ("log", "catalogue")}
+
+
+def each(row: Mapping[str, Any], what: str) -> list[float]:
+    """Work of each node: ms for a query of this kind, or µs to store one of its own chunks (``store_and_graph``)."""
+    if what == "store_and_graph":
+        return [cpu * row["nodes"] for cpu in row[what]["cpu"]]
+    return list(row["queries"][what]["cpu"])
+
+
+def cluster_constants(results: Mapping[str, Any]) -> dict[str, Any]:
+    """What ``bicross.planning.cluster`` goes by, from the runs with one node of a unit and of three."""
+    runs = cluster_runs(results)
+    unit = min(chunks for _, chunks, _, _ in runs)
+    small, large, long = (runs[1, n, "int8", words] for n, words in ((unit, 60), (3 * unit, 60), (unit, 180)))
+    none, binary = (runs[1, unit, codes, 60] for codes in ("none", "binary"))
+    tokens = 60 * 1.3
+    kinds, longer = lying(small), lying(long)
+    texts = ("payload_storage", "payload_index", "vector_storage-lexical", "vector_index-lexical")
+    of_text = sum(kinds[kind] for kind in texts)
+    token = (sum(longer[kind] for kind in texts) - of_text) / (2 * tokens)
+    lists = (longer["vector_index-lexical"] - kinds["vector_index-lexical"]) / (2 * tokens)
+
+    def mean(row: Mapping[str, Any], what: str) -> float:
+        values = each(row, what)
+        return sum(values) / len(values)
+
+    def grown(what: str) -> tuple[tuple[int, float], tuple[int, float]]:
+        return (unit, mean(small, what)), (3 * unit, mean(large, what))
+
+    joined = [mean(row, "hybrid 50") - mean(row, "dense") - mean(row, "lexical") for row in (small, large)]
+    return {
+        "LINKS": lying(large)["vector_index-dense"],  # of a few chunks some are in no graph yet
+        "CHUNK": of_text - token * tokens + kinds["other"],
+        "TOKEN": token,
+        "LISTS": lists,
+        "DOCUMENT": small["disk"][0]["catalogue"] / unit,
+        "LOG": small["disk"][0]["log"],
+        "EMPTY": none["memory"][0][0],
+        "HELD": (runs[1, 5 * unit, "int8", 60]["memory"][0][0] - small["memory"][0][0]) / (4 * unit) - 388,
+        "STORE_US": grown("store_and_graph"),
+        "STORE_TIMES": {
+            c: mean(r, "store_and_graph") / mean(small, "store_and_graph")
+            for c, r in (("none", none), ("binary", binary))
+        },
+        "DENSE_MS": grown("dense"),
+        "DENSE_TIMES": {c: mean(r, "dense") / mean(small, "dense") for c, r in (("none", none), ("binary", binary))},
+        "LEXICAL_MS": grown("lexical"),
+        "JOINED_MS": sum(joined) / 2,
+        "PROGRAM_US": large["store"]["program_cpu"],
+        "PROGRAM_MS": large["queries"]["hybrid 50"]["program_cpu"],
+        "SENT": large["store"]["client_bytes"][0],
+        "ASKED": large["queries"]["hybrid 50"]["client_bytes"][0],
+    }
+
+
+def _milliseconds(values: Sequence[float]) -> str:
+    return ", ".join(f"{value:.1f}" for value in values)
+
+
+def scale_values(results: Mapping[str, Any], processes: Mapping[str, Any], recipe: Mapping[str, Any]) -> dict[str, str]:
+    """What stands on ``docs/scale.md``."""
+    runs = cluster_runs(results)
+    unit = min(chunks for _, chunks, _, _ in runs)
+    shown = [["bytes of a chunk on a node's disk", "int8", "none", "binary", "int8, 180 words"]]
+    columns = [
+        runs[1, unit, codes, words] for codes, words in (("int8", 60), ("none", 60), ("binary", 60), ("int8", 180))
+    ]
+    parts = [lying(row) for row in columns]
+    shown += [[title, *(f"{part.get(kind, 0.0):,.0f}" for part in parts)] for kind, title in LIES.items()]
+    shown.append(["all of them", *(f"{sum(part.values()):,.0f}" for part in parts)])
+    catalogue = [row["disk"][0]["catalogue"] / row["chunks"] for row in columns]
+    shown.append(["a document in the catalogue", *(f"{size:,.0f}" for size in catalogue)])
+    shown.append(["recall@10 by meaning", *(f"{row['queries']['dense']['recall@10']:.3f}" for row in columns)])
+    spread = [
+        [
+            "nodes",
+            "chunks a node",
+            "to store a chunk",
+            "by meaning",
+            "by words",
+            "both, 50 chunks",
+            "bytes, program",
+            "bytes, nodes",
+            "recall@10",
+        ]
+    ]
+    for (nodes, chunks, codes, words), row in sorted(runs.items()):
+        if (codes, words) == ("int8", 60):
+            asked = row["queries"]["hybrid 50"]
+            spread.append(
+                [
+                    f"{nodes}",
+                    f"{chunks // nodes:,}",
+                    ", ".join(f"{value:,.0f} µs" for value in each(row, "store_and_graph")),
+                    *(f"{_milliseconds(each(row, what))} ms" for what in ("dense", "lexical", "hybrid 50")),
+                    f"{sum(asked['client_bytes']):,}",
+                    f"{sum(asked['peer_bytes']):,}",
+                    f"{row['queries']['dense']['recall@10']:.3f}",
+                ]
+            )
+    dying = results["dying"]
+    rates = {
+        f"scale_{route}_{name}": f"{processes[route][name]:.1f}"
+        for route in ("rerank", "search")
+        for name in ("one", "two")
+    }
+    ratios = {f"scale_{route}_ratio": f"{processes[route]['ratio']:.2f}" for route in ("rerank", "search")}
+    return {
+        "scale_bytes": table(shown),
+        "scale_unit": f"{unit:,}",
+        "scale_spread": table(spread),
+        "scale_error": table(scale_error(runs)),
+        "scale_plan": table(scale_plan(results["profile"], recipe["pairs cross-encoder"]["a second"])),
+        "scale_killed": f"{max(dying['longest_s']['killed']):.1f}",
+        "scale_stalled": f"{max(dying['longest_s']['stalled']):.1f}",
+        "scale_kills": f"{len(dying['longest_s']['killed'])}",
+        "scale_usual": f"{dying['usual_ms']:.0f}",
+        "scale_searches": f"{dying['searches']:,}",
+        "scale_failed": f"{dying['failed']}",
+        **rates,
+        **ratios,
+    }
+
+
+def scale_error(runs: Mapping[Run, Mapping[str, Any]]) -> Table:
+    """What the plan says of runs that it was not made from, and what they took."""
+    unit = min(chunks for _, chunks, _, _ in runs)
+    shown = [["run", "", "planned", "measured", "measured by planned"]]
+    for (nodes, chunks, codes, words), row in sorted(runs.items()):
+        if (codes, words) != ("int8", 60) or (nodes, chunks) in ((1, unit), (1, 3 * unit)):
+            continue
+        share = chunks / nodes
+        quantities = (
+            ("bytes on disk, a chunk", chunk_disk(words * 1.3, 384, "int8"), sum(lying(row).values())),
+            (
+                "MB of memory of its own",
+                own_memory(share, 384, "int8") / 1e6,
+                _mean([m[0] for m in row["memory"]]) / 1e6,
+            ),
+            ("µs to store a chunk", store_us(share, "int8"), _mean(each(row, "store_and_graph"))),
+            ("ms of a node, a query", query_ms(share, 384, "int8"), _mean(each(row, "hybrid 50"))),
+        )
+        for what, planned, measured in quantities:
+            both = [f"{value:,.1f}" if value < 100 else f"{value:,.0f}" for value in (planned, measured)]
+            shown.append([f"{nodes} × {chunks // nodes:,}", what, *both, f"{measured / planned:.2f}"])
+    return shown
+
+
+def _mean(values: Sequence[float]) -> float:
+    return sum(values) / len(values)
+
+
+#: What the table of ``docs/scale.md`` asks for.
+SIZES = (("10 M", 10**7), ("100 M", 10**8), ("1 B", 10**9), ("10 B", 10**10))
+QUERIES_A_DAY, WITHIN_MS, PEAK = 1_000_000, 500.0, 4.0
+
+
+def scale_plan(profile: Mapping[str, Any], gpu: float) -> Table:
+    """Nodes and machines by the number of chunks."""
+    machine = MachineProfile.from_dict(profile)
+    shown = [
+        [
+            "chunks",
+            "codes",
+            "memory",
+            "disk",
+            "nodes: memory",
+            "disk",
+            "queries",
+            "latency",
+            "needed",
+            "node-hours a month",
+            "first stage",
+            "storing",
+            "embedding, machine-hours",
+            "on a GPU, at most",
+        ]
+    ]
+    for name, chunks in SIZES:
+        for codes in ("int8", "binary"):
+            asked = Nodes(codes=codes)
+            work = assumed(chunks, 150, 10, machine.chunk_tokens)
+            planned = plan_cluster(
+                machine, work, asked, queries_per_day=QUERIES_A_DAY, latency_s=WITHIN_MS / 1e3, peak=PEAK
+            )
+            shown.append(
+                [
+                    name,
+                    codes,
+                    numbers.size(planned.memory),
+                    numbers.size(planned.disk),
+                    *(f"{planned.nodes_for[what]:,}" or "-" for what in ("memory", "disk", "queries", "latency")),
+                    f"{planned.nodes:,}",
+                    f"{730 * planned.nodes:,}",
+                    duration(planned.first_stage_s),
+                    duration(planned.store_s),
+                    f"{planned.embed_s / 3600:,.0f}",
+                    f"{chunks / gpu / 3600:,.1f}",
+                ]
+            )
+    return shown
+
+
 def _quality_table(judged: Sequence[Mapping[str, Any]], language: int) -> str:
     """nDCG@10, and how much of its candidates the cross-encoder reads when it stops by itself."""
     head = [("collection", "数据集")[language], ("queries", "查询")[language]]
@@ -509,6 +747,8 @@ def stored_values() -> dict[str, str]:
     shown |= soak_values(soak)
     for name, of_page in (("mining", mining_values), ("adapt", adapt_values), ("serve", serve_values)):
         shown |= of_page(json.loads((RESULTS / f"{name}.json").read_text()))
+    cluster, processes = (json.loads((RESULTS / f"{name}.json").read_text()) for name in ("cluster", "processes"))
+    shown |= scale_values(cluster, processes, recipe)
     others_here = (json.loads((RESULTS / f"{name}.json").read_text())["sets"] for name in ("fast", "retriever"))
     return shown | beside_values(judged_sets(), *others_here) | second_stage_values(*others)
 

@@ -48,8 +48,8 @@ def rates(urls: list[str], route: str, seconds: float, seed: int) -> list[dict[s
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--seconds", type=float, default=15.0, help="of each measurement")
-    parser.add_argument("--rounds", type=int, default=4)
+    parser.add_argument("--seconds", type=float, default=10.0, help="of each measurement")
+    parser.add_argument("--rounds", type=int, default=3)
     asked = parser.parse_args()
     found: dict[str, dict[int, list[float]]] = {route: {1: [], 2: []} for route in ROUTES}
     errors = 0

@@ -17,6 +17,7 @@ SECOND_STAGE = ROOT / "docs" / "second-stage.md"
 TRAINING = ROOT / "docs" / "training.md"
 MINING = ROOT / "docs" / "mining.md"
 SERVER = ROOT / "docs" / "server.md"
+SCALE = ROOT / "docs" / "scale.md"
 CARD, FAST, RETRIEVER = (
     ROOT / "src" / "bicross" / "models" / name / "README.md"
     for name in ("bicross-reranker-minilm-l6", "bicross-reranker-minilm-l3", "bicross-retriever-minilm-l6")
@@ -26,7 +27,7 @@ RESULTS = ROOT / "benchmarks" / "results"
 
 #: What a page shows, where it is not the table of quality.
 NAMES = {SECOND_STAGE: "second_stage", PLAN: "plan", TRAINING: "recipe_variants"}
-NAMES |= {MINING: "mining", SERVER: "serve", FAST: "fast", RETRIEVER: "retriever"}
+NAMES |= {MINING: "mining", SERVER: "serve", SCALE: "scale_plan", FAST: "fast", RETRIEVER: "retriever"}
 
 
 @pytest.fixture(scope="module")

@@ -62,6 +62,23 @@ def test_json_has_the_promised_fields(cache: Path, cities: Path) -> None:
     assert made["all_pairs"] is None
 
 
+def test_a_cluster(cache: Path) -> None:
+    arguments = ["--documents", "1e9", "--cluster", "--latency-ms", "2000"]
+    output = run(cache, *arguments, "--node-price", "0.9").stdout
+    for words in (
+        "On a cluster",
+        "nodes of 16 cores, 64 GB, 1 TB of disk",
+        "for memory",
+        "disk, 2 copies",
+        "price a month",
+    ):
+        assert words in output
+    assert "Indexing" not in output
+    made = json.loads(run(cache, *arguments, "--replicas", "1", "--quantisation", "binary", "--json").stdout)["cluster"]
+    assert made["nodes"] == max(made["nodes_for"].values()) > 3
+    assert made["asked"]["codes"] == "binary"
+
+
 def test_pairs_alone(cache: Path) -> None:
     made = json.loads(run(cache, "--all-pairs", "100000", "--json").stdout)
     assert made["index"] is None
@@ -78,6 +95,9 @@ def test_pairs_alone(cache: Path) -> None:
         (["--documents", "1.5"], "documents is 1.5; it must be a whole number"),
         (["--documents", "lots"], "documents is 'lots', not a number"),
         (["--documents", "10", "--queries-per-day", "0"], "queries per day is 0"),
+        (["--all-pairs", "10", "--cluster"], "a cluster is planned for documents"),
+        (["--documents", "10", "--cluster", "--node-memory", "much"], "node memory is 'much', not a size"),
+        (["--documents", "10", "--cluster", "--quantisation", "int4"], "quantisation 'int4' is not known"),
         (["--documents", "10", "--latency-ms", "-1"], "latency is -1; it must be more than 0"),
         (["--documents", "10", "--latency-ms", "nan"], "latency is nan, not a number"),
         (["--documents", "10", "--peak", "0.5"], "peak is 0.5; it must be 1 or more"),

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from rich.table import Table
 
     from bicross.machine import Plan
-    from bicross.planning import AllPairsPlan, IndexPlan, MachineProfile, SearchPlan, Workload
+    from bicross.planning import AllPairsPlan, ClusterPlan, IndexPlan, MachineProfile, SearchPlan, Workload
 
 
 def plan(
@@ -47,6 +47,21 @@ def plan(
     precision: Annotated[str, typer.Option("--precision", help="auto, f32, bf16 or int8.")] = "auto",
     model: BiEncoderName = None,
     cross_encoder: CrossEncoderName = None,
+    cluster: Annotated[bool, typer.Option("--cluster", help="The index lies on a Qdrant cluster.")] = False,
+    node_cores: Annotated[int, typer.Option("--node-cores", help="Of a node.")] = 16,
+    node_memory: Annotated[str, typer.Option("--node-memory", help="Of a node.")] = "64GB",
+    node_disk: Annotated[str, typer.Option("--node-disk", help="Of a node.")] = "1TB",
+    replicas: Annotated[int, typer.Option("--replicas", help="Copies of each chunk.")] = 2,
+    quantisation: Annotated[str, typer.Option("--quantisation", help="none, int8 or binary.")] = "int8",
+    within_hours: Annotated[float, typer.Option("--within-hours", help="All is to be embedded.")] = 24.0,
+    chunks_per_second: Annotated[
+        float | None,
+        typer.Option("--chunks-per-second", help="That a machine embeds, for example with a GPU (default: this one)."),
+    ] = None,
+    node_price: Annotated[float, typer.Option("--node-price", help="Of a node, an hour.")] = 0.0,
+    machine_price: Annotated[
+        float, typer.Option("--machine-price", help="Of a machine that embeds or serves, an hour.")
+    ] = 0.0,
     remeasure: Annotated[bool, typer.Option("--remeasure", help="Measure this machine again.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object.")] = False,
 ) -> None:
@@ -58,7 +73,20 @@ def plan(
 
     from bicross.encoders.loading import DEFAULT_BI_ENCODER, DEFAULT_CROSS_ENCODER
     from bicross.machine import plan
+    from bicross.planning import Nodes
+    from bicross.planning.numbers import size_of
 
+    nodes = Nodes(
+        cores=node_cores,
+        memory=size_of(node_memory, "node memory"),
+        disk=size_of(node_disk, "node disk"),
+        replicas=replicas,
+        codes=quantisation,  # type: ignore[arg-type] # which checks it
+        within_s=3600 * within_hours,
+        chunks_per_s=chunks_per_second,
+        node_price=node_price,
+        machine_price=machine_price,
+    )
     made = plan(
         documents,
         queries_per_day=queries_per_day,
@@ -73,6 +101,7 @@ def plan(
         precision=precision,
         bi_encoder=model or DEFAULT_BI_ENCODER,
         cross_encoder=cross_encoder or DEFAULT_CROSS_ENCODER,
+        cluster=nodes if cluster else None,
         remeasure=remeasure,
         note=lambda line: typer.echo(f"bicross: {line}", err=True),
     )
@@ -88,7 +117,10 @@ def plan(
 def _print(made: Plan, console: Console) -> None:
     console.print(_speeds(made.profile))
     if made.work and made.index and made.search:
-        console.print(_index(made.work, made.index))
+        if made.cluster:
+            console.print(_cluster(made.work, made.cluster, made.search))
+        else:
+            console.print(_index(made.work, made.index))
         console.print(_ways(made.search))
         console.print(f"Use: [bold]{made.search.use}[/bold] – {made.search.why}.", soft_wrap=True)
     if made.all_pairs:
@@ -124,6 +156,35 @@ def _index(work: Workload, index: IndexPlan) -> Table:
         ("disk", size(index.disk)),
         ("memory while indexing", size(index.memory)),
     ):
+        table.add_row(name, value)
+    return table
+
+
+def _cluster(work: Workload, planned: ClusterPlan, search: SearchPlan) -> Table:
+    from bicross.planning.numbers import duration, size
+
+    asked = planned.asked
+    servers = next((way.machines for way in search.ways if way.use == search.use), 0)
+    copies = f"{asked.replicas} {'copies' if asked.replicas > 1 else 'copy'}"
+    rows = [
+        ("documents", f"{work.documents:,}"),
+        ("encodings (chunks)", f"{work.chunks:,}"),
+        (f"nodes of {asked.cores} cores, {size(asked.memory)}, {size(asked.disk)} of disk", f"{planned.nodes:,}"),
+        *((f"  for {what}", f"{number:,}" if number else "none suffice") for what, number in planned.nodes_for.items()),
+        (f"disk, {copies}", size(planned.disk)),
+        (f"memory, {copies}, {asked.codes}", size(planned.memory)),
+        ("a query, all nodes", f"{duration(planned.query_core_s)} of processors"),
+        ("storing and graphs, all nodes", duration(planned.store_s)),
+        ("to the nodes and between them", size(planned.sent)),
+        ("embedding, on one machine", duration(planned.embed_s)),
+        (f"machines to embed within {duration(asked.within_s)}", f"{planned.embedders:,}"),
+        ("machines that serve", f"{servers:,}" if servers else "-"),
+    ]
+    if asked.node_price or asked.machine_price:
+        rows.append(("price of embedding", f"{planned.price_once:,.0f}"))
+        rows.append(("price a month", f"{planned.price_month(servers):,.0f}"))
+    table = _table("On a cluster", "", "")
+    for name, value in rows:
         table.add_row(name, value)
     return table
 

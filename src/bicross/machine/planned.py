@@ -14,16 +14,20 @@ from bicross.machine.cache import machine_profile
 from bicross.machine.sampling import sample_documents
 from bicross.planning import (
     AllPairsPlan,
+    ClusterPlan,
     IndexPlan,
     MachineProfile,
+    Nodes,
     SearchPlan,
     Workload,
     assumed,
     plan_all_pairs,
+    plan_cluster,
     plan_index,
     plan_search,
     whole_number,
 )
+from bicross.planning.cluster import MEASURED
 from bicross.planning.growth import NO_GRAPH
 from bicross.planning.numbers import positive
 from bicross.planning.workload import TOKENS_PER_WORD
@@ -40,6 +44,8 @@ class Plan:
         profile: The machine.
         work: The corpus; None where only pairs are planned.
         index, search: Making the index and answering queries, likewise.
+        cluster: An index on a cluster in place of this machine, which answers queries then; None where that was not
+            asked.
         all_pairs: Comparing sentences with each other; None where that was not asked.
         assumptions: What the numbers rest on, a sentence each.
     """
@@ -50,6 +56,7 @@ class Plan:
     search: SearchPlan | None
     all_pairs: AllPairsPlan | None
     assumptions: tuple[str, ...]
+    cluster: ClusterPlan | None = None
 
     def as_dict(self) -> dict[str, Any]:
         """Plain values, for JSON; chunk lengths as their mean."""
@@ -77,6 +84,7 @@ def plan(
     bi_encoder: str | Path = DEFAULT_BI_ENCODER,
     cross_encoder: str | Path = DEFAULT_CROSS_ENCODER,
     remeasure: bool = False,
+    cluster: Nodes | None = None,
     profile: MachineProfile | None = None,
     note: Callable[[str], None] = lambda line: None,
 ) -> Plan:
@@ -98,6 +106,7 @@ def plan(
         bi_encoder: Name or folder.
         cross_encoder: Name or folder.
         remeasure: Measure the machine again.
+        cluster: The nodes of a cluster that is to have the index.
         profile: In place of measuring: that of another machine.
         note: Called with a line while the machine is measured.
 
@@ -146,7 +155,14 @@ def plan(
             assumptions.append(f"sentences of {per_sentence:g} words, {TOKENS_PER_WORD} tokens a word")
         assumptions.append(f"pairs by both: the {near} nearest of each sentence are candidates")
     if work is None or wanted is None:
+        if cluster is not None:
+            raise UsageError("a cluster is planned for documents: give their number, or a sample of them")
         return Plan(profile, None, None, None, compared, tuple(assumptions))
+    on_nodes = None
+    if cluster is not None:
+        on_nodes = plan_cluster(
+            profile, work, cluster, queries_per_day=queries, latency_s=limit, peak=factor, precision=precision
+        )
     search = plan_search(
         profile,
         work,
@@ -156,6 +172,7 @@ def plan(
         peak=factor,
         precision=precision,
         settles=(settles := _settles(profile)),
+        first_stage_s=on_nodes.first_stage_s if on_nodes else None,
     )
     if settles:
         assumptions.append(
@@ -166,13 +183,19 @@ def plan(
         f"queries of {asked_tokens:g} tokens, answered one after the other, {factor:g} times as many in the busiest "
         "time as in the mean"
     )
-    if work.chunks > profile.indexed:
+    if on_nodes:
+        assumptions.append(
+            "nodes: bytes, memory and processor time of a Qdrant node that was measured elsewhere, with up to "
+            f"{MEASURED:,} chunks on it, extrapolated; docs/scale.md says how far off that was"
+        )
+    elif work.chunks > profile.indexed:
         graph = "; the graph's cost and building memory likewise" if work.chunks > NO_GRAPH else ""
         assumptions.append(
             f"search was measured among {profile.indexed:,} chunks and is extrapolated to {work.chunks:,} along what "
             f"an index of a million took elsewhere{graph}"
         )
-    return Plan(profile, work, plan_index(profile, work, precision), search, compared, tuple(assumptions))
+    indexing = plan_index(profile, work, precision)
+    return Plan(profile, work, indexing, search, compared, tuple(assumptions), on_nodes)
 
 
 def _settles(profile: MachineProfile) -> bool:

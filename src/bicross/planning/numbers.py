@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from decimal import Decimal, InvalidOperation, Overflow
 
 from bicross.errors import UsageError
@@ -41,6 +42,21 @@ def whole_number(text: str | int, what: str) -> int:
     if number != number.to_integral_value():
         raise UsageError(f"{what} is {str(text)[:40]}; it must be a whole number")
     return int(number)
+
+
+def size_of(text: str, what: str) -> float:
+    """Bytes as people write them, the other way round from ``size``: 64GB, 64G, 1.5 TB.
+
+    >>> size_of("1.5 TB", "disk")
+    1500000000000.0
+
+    Raises:
+        UsageError: It is not a size.
+    """
+    found = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([kMGT])i?B?\s*", text, re.IGNORECASE)
+    if found is None or float(found[1]) <= 0:
+        raise UsageError(f"{what} is {text[:40]!r}, not a size; write it as 64GB or 2TB")
+    return float(found[1]) * float(1000 ** ("KMGT".index(found[2].upper()) + 1))
 
 
 def positive(value: float, what: str, least: float = 0.0) -> float:

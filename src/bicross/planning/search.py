@@ -130,6 +130,7 @@ def plan_search(
     peak: float,
     precision: str = "auto",
     settles: bool = False,
+    first_stage_s: float | None = None,
 ) -> SearchPlan:
     """What answering queries takes.
 
@@ -143,10 +144,15 @@ def plan_search(
         precision: Of both encoders.
         settles: Whether the cross-encoder stops reading when the rest can hardly change the first ten hits, as those
             that come with bicross do; else all candidates are read.
+        first_stage_s: Seconds of the first stage where it is not this machine that has the index.
     """
     speeds, chunks = profile.at(precision), work.chunks
     uses: tuple[Use, ...] = ("bi-encoder", "both", "cross-encoder")
-    seconds = {use: _seconds(profile, work, speeds, use, settles) for use in uses}
+
+    def retrieve_s(found: int) -> float:
+        return _retrieve_s(profile, chunks, found) if first_stage_s is None else first_stage_s
+
+    seconds = {use: _seconds(profile, work, speeds, use, settles, retrieve_s) for use in uses}
     most = _most(seconds["both"], latency_s, min(chunks, MOST))
 
     def way(use: Use, pairs: int) -> Way:
@@ -159,10 +165,11 @@ def plan_search(
     two = min(wanted, most) if most >= min(FEWEST, wanted) else wanted
     ways = (way("bi-encoder", 0), way("both", two), way("cross-encoder", chunks))
     use, why = _advice(ways, latency_s, most, chunks)
-    hot = profile.disk.at(0)  # vectors, codes and links of a chunk; its text is read for hits alone
+    # vectors, codes and links of a chunk; its text is read for hits alone
+    hot = profile.disk.at(0) if first_stage_s is None else 0.0
     return SearchPlan(
         embed_s=_embed_s(profile, work, speeds),
-        retrieve_s=_retrieve_s(profile, chunks, FEWEST),
+        retrieve_s=retrieve_s(FEWEST),
         pair_s=speeds.score.mean(_pair_lengths(profile, work)),
         most_candidates=most,
         memory=profile.memory + math.ceil(chunks * hot),
@@ -184,7 +191,12 @@ def rerank_s(pair_s: float, pairs: int, cores: int) -> float:
 
 
 def _seconds(
-    profile: MachineProfile, work: Workload, speeds: Speeds, use: Use, settles: bool
+    profile: MachineProfile,
+    work: Workload,
+    speeds: Speeds,
+    use: Use,
+    settles: bool,
+    retrieve_s: Callable[[int], float],
 ) -> Callable[[float], float]:
     """Seconds of one query by the number of pairs."""
     lengths = _pair_lengths(profile, work)
@@ -192,7 +204,7 @@ def _seconds(
     embed = 0.0 if use == "cross-encoder" else _embed_s(profile, work, speeds)
 
     def seconds(pairs: float) -> float:
-        found = 0.0 if use == "cross-encoder" else _retrieve_s(profile, work.chunks, max(math.ceil(pairs), FEWEST))
+        found = 0.0 if use == "cross-encoder" else retrieve_s(max(math.ceil(pairs), FEWEST))
         in_steps = settles and use == "both"
         read = pairs * step_s if in_steps else rerank_s(pair_s, math.ceil(pairs), profile.cores)
         return embed + found + read
