@@ -96,6 +96,7 @@ def test_pairs_alone(cache: Path) -> None:
         (["--documents", "lots"], "documents is 'lots', not a number"),
         (["--documents", "10", "--queries-per-day", "0"], "queries per day is 0"),
         (["--all-pairs", "10", "--cluster"], "a cluster is planned for documents"),
+        (["--documents", "10", "--node-memory", "256GB"], "add --cluster"),
         (["--documents", "10", "--cluster", "--node-memory", "much"], "node memory is 'much', not a size"),
         (["--documents", "10", "--cluster", "--quantisation", "int4"], "quantisation 'int4' is not known"),
         (["--documents", "10", "--latency-ms", "-1"], "latency is -1; it must be more than 0"),

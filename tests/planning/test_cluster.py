@@ -8,12 +8,12 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from bicross.planning.cluster import chunk_disk, chunk_memory, query_ms, store_us
 from hypothesis import given
 from hypothesis import strategies as st
 
 from bicross.errors import UsageError
 from bicross.planning import ClusterPlan, MachineProfile, Nodes, Workload, cluster, plan_cluster
+from bicross.planning.cluster import chunk_disk, chunk_memory, query_ms, store_us
 
 BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
 

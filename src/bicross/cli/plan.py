@@ -72,6 +72,7 @@ def plan(
     from rich.console import Console
 
     from bicross.encoders.loading import DEFAULT_BI_ENCODER, DEFAULT_CROSS_ENCODER
+    from bicross.errors import UsageError
     from bicross.machine import plan
     from bicross.planning import Nodes
     from bicross.planning.numbers import size_of
@@ -87,6 +88,8 @@ def plan(
         node_price=node_price,
         machine_price=machine_price,
     )
+    if not cluster and nodes != Nodes():
+        raise UsageError("nodes, copies, hours and prices are of an index on a cluster; add --cluster")
     made = plan(
         documents,
         queries_per_day=queries_per_day,
