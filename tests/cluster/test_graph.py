@@ -1,4 +1,4 @@
-"""Where there are too many chunks for an exact search, nodes walk graphs over codes; here made to with a few hundred."""
+"""With too many chunks for an exact search, nodes walk graphs over codes; here they are made to with a few hundred."""
 
 from __future__ import annotations
 
