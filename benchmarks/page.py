@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from bicross.planning import MachineProfile, Nodes, assumed, numbers, plan_cluster
-from bicross.planning.cluster import chunk_disk, own_memory, query_ms, store_us
+from bicross.planning.cluster import FANOUT_MS, chunk_disk, forwarded, own_memory, query_ms, sent_bytes, store_us
 
 RESULTS = Path(__file__).parent / "results"
 ROOT = Path(__file__).parent.parent
@@ -535,6 +535,8 @@ def cluster_constants(results: Mapping[str, Any]) -> dict[str, Any]:
     def grown(what: str) -> tuple[tuple[int, float], tuple[int, float]]:
         return (unit, mean(small, what)), (3 * unit, mean(large, what))
 
+    own = (runs[1, 5 * unit, "int8", 60]["memory"][0][0] - small["memory"][0][0]) / (4 * unit)
+    three = runs[3, 3 * unit, "int8", 60]
     joined = [mean(row, "hybrid 50") - mean(row, "dense") - mean(row, "lexical") for row in (small, large)]
     return {
         "LINKS": lying(large)["vector_index-dense"],  # of a few chunks some are in no graph yet
@@ -543,9 +545,10 @@ def cluster_constants(results: Mapping[str, Any]) -> dict[str, Any]:
         "LISTS": lists,
         "DOCUMENT": small["disk"][0]["catalogue"] / unit,
         "LOG": small["disk"][0]["log"],
-        "EMPTY": none["memory"][0][0],
-        "HELD": (runs[1, 5 * unit, "int8", 60]["memory"][0][0] - small["memory"][0][0]) / (4 * unit) - 388,
+        "EMPTY": small["memory"][0][0] - unit * own,
+        "HELD": own - 388,
         "STORE_US": grown("store_and_graph"),
+        "STORE_TOKEN_US": (mean(long, "store_and_graph") - mean(small, "store_and_graph")) / (2 * tokens),
         "STORE_TIMES": {
             c: mean(r, "store_and_graph") / mean(small, "store_and_graph")
             for c, r in (("none", none), ("binary", binary))
@@ -554,9 +557,13 @@ def cluster_constants(results: Mapping[str, Any]) -> dict[str, Any]:
         "DENSE_TIMES": {c: mean(r, "dense") / mean(small, "dense") for c, r in (("none", none), ("binary", binary))},
         "LEXICAL_MS": grown("lexical"),
         "JOINED_MS": sum(joined) / 2,
+        "FANOUT_MS": (max(each(three, "hybrid 50")) - mean(small, "hybrid 50")) / 2,
+        "AMONG": sum(three["queries"]["hybrid 50"]["peer_bytes"]) / 2,
         "PROGRAM_US": large["store"]["program_cpu"],
         "PROGRAM_MS": large["queries"]["hybrid 50"]["program_cpu"],
         "SENT": large["store"]["client_bytes"][0],
+        "SENT_TOKEN": (long["store"]["client_bytes"][0] - small["store"]["client_bytes"][0]) / (2 * tokens),
+        "FORWARDED": sum(three["store"]["peer_bytes"]) / sum(three["store"]["client_bytes"]) / (1 - 1 / 3),
         "ASKED": large["queries"]["hybrid 50"]["client_bytes"][0],
     }
 
@@ -565,7 +572,7 @@ def _milliseconds(values: Sequence[float]) -> str:
     return ", ".join(f"{value:.1f}" for value in values)
 
 
-def scale_values(results: Mapping[str, Any], processes: Mapping[str, Any], recipe: Mapping[str, Any]) -> dict[str, str]:
+def scale_values(results: Mapping[str, Any], processes: Mapping[str, Any]) -> dict[str, str]:
     """What stands on ``docs/scale.md``."""
     runs = cluster_runs(results)
     unit = min(chunks for _, chunks, _, _ in runs)
@@ -618,7 +625,7 @@ def scale_values(results: Mapping[str, Any], processes: Mapping[str, Any], recip
         "scale_unit": f"{unit:,}",
         "scale_spread": table(spread),
         "scale_error": table(scale_error(runs)),
-        "scale_plan": table(scale_plan(results["profile"], recipe["pairs cross-encoder"]["a second"])),
+        "scale_plan": table(scale_plan(results["profile"])),
         "scale_killed": f"{max(dying['longest_s']['killed']):.1f}",
         "scale_stalled": f"{max(dying['longest_s']['stalled']):.1f}",
         "scale_kills": f"{len(dying['longest_s']['killed'])}",
@@ -631,7 +638,7 @@ def scale_values(results: Mapping[str, Any], processes: Mapping[str, Any], recip
 
 
 def scale_error(runs: Mapping[Run, Mapping[str, Any]]) -> Table:
-    """What the plan says of runs that it was not made from, and what they took."""
+    """What the plan says of other runs than it was made from, and what they took."""
     unit = min(chunks for _, chunks, _, _ in runs)
     shown = [["run", "", "planned", "measured", "measured by planned"]]
     for (nodes, chunks, codes, words), row in sorted(runs.items()):
@@ -645,10 +652,22 @@ def scale_error(runs: Mapping[Run, Mapping[str, Any]]) -> Table:
                 own_memory(share, 384, "int8") / 1e6,
                 _mean([m[0] for m in row["memory"]]) / 1e6,
             ),
-            ("µs to store a chunk", store_us(share, "int8"), _mean(each(row, "store_and_graph"))),
-            ("ms of a node, a query", query_ms(share, 384, "int8"), _mean(each(row, "hybrid 50"))),
+            ("µs to store a chunk", store_us(share, words * 1.3, "int8"), _mean(each(row, "store_and_graph"))),
+            ("ms of a node, a query, the mean", query_ms(share, 384, "int8"), _mean(each(row, "hybrid 50"))),
+            (
+                "ms of the node that is asked",
+                query_ms(share, 384, "int8") + (nodes - 1) * FANOUT_MS,
+                max(each(row, "hybrid 50")),
+            ),
+            (
+                "bytes to and among nodes, a chunk",
+                sent_bytes(words * 1.3, 384) * (1 + forwarded(nodes, 1)),
+                sum(row["store"]["client_bytes"]) + sum(row["store"]["peer_bytes"]),
+            ),
         )
         for what, planned, measured in quantities:
+            if nodes == 1 and what.startswith(("MB", "ms of the")):
+                continue  # the plan was made from the one, and the other is the mean
             both = [f"{value:,.1f}" if value < 100 else f"{value:,.0f}" for value in (planned, measured)]
             shown.append([f"{nodes} × {chunks // nodes:,}", what, *both, f"{measured / planned:.2f}"])
     return shown
@@ -663,25 +682,24 @@ SIZES = (("10 M", 10**7), ("100 M", 10**8), ("1 B", 10**9), ("10 B", 10**10))
 QUERIES_A_DAY, WITHIN_MS, PEAK = 1_000_000, 500.0, 4.0
 
 
-def scale_plan(profile: Mapping[str, Any], gpu: float) -> Table:
+def scale_plan(profile: Mapping[str, Any]) -> Table:
     """Nodes and machines by the number of chunks."""
     machine = MachineProfile.from_dict(profile)
     shown = [
         [
             "chunks",
             "codes",
-            "memory",
-            "disk",
-            "nodes: memory",
-            "disk",
-            "queries",
-            "latency",
-            "needed",
+            "memory, all copies",
+            "disk, all copies",
+            "nodes for memory",
+            "for disk",
+            "for queries",
+            "for latency",
+            "nodes needed",
             "node-hours a month",
             "first stage",
             "storing",
             "embedding, machine-hours",
-            "on a GPU, at most",
         ]
     ]
     for name, chunks in SIZES:
@@ -697,13 +715,12 @@ def scale_plan(profile: Mapping[str, Any], gpu: float) -> Table:
                     codes,
                     numbers.size(planned.memory),
                     numbers.size(planned.disk),
-                    *(f"{planned.nodes_for[what]:,}" or "-" for what in ("memory", "disk", "queries", "latency")),
+                    *(f"{planned.nodes_for[what]:,}" for what in ("memory", "disk", "queries", "latency")),
                     f"{planned.nodes:,}",
                     f"{730 * planned.nodes:,}",
                     duration(planned.first_stage_s),
                     duration(planned.store_s),
                     f"{planned.embed_s / 3600:,.0f}",
-                    f"{chunks / gpu / 3600:,.1f}",
                 ]
             )
     return shown
@@ -748,7 +765,7 @@ def stored_values() -> dict[str, str]:
     for name, of_page in (("mining", mining_values), ("adapt", adapt_values), ("serve", serve_values)):
         shown |= of_page(json.loads((RESULTS / f"{name}.json").read_text()))
     cluster, processes = (json.loads((RESULTS / f"{name}.json").read_text()) for name in ("cluster", "processes"))
-    shown |= scale_values(cluster, processes, recipe)
+    shown |= scale_values(cluster, processes)
     others_here = (json.loads((RESULTS / f"{name}.json").read_text())["sets"] for name in ("fast", "retriever"))
     return shown | beside_values(judged_sets(), *others_here) | second_stage_values(*others)
 

@@ -48,15 +48,17 @@ def plan(
     model: BiEncoderName = None,
     cross_encoder: CrossEncoderName = None,
     cluster: Annotated[bool, typer.Option("--cluster", help="The index lies on a Qdrant cluster.")] = False,
-    node_cores: Annotated[int, typer.Option("--node-cores", help="Of a node.")] = 16,
-    node_memory: Annotated[str, typer.Option("--node-memory", help="Of a node.")] = "64GB",
-    node_disk: Annotated[str, typer.Option("--node-disk", help="Of a node.")] = "1TB",
+    node_cores: Annotated[int, typer.Option("--node-cores", help="Of a node of the cluster.")] = 16,
+    node_memory: Annotated[str, typer.Option("--node-memory", help="Of a node of the cluster.")] = "64GB",
+    node_disk: Annotated[str, typer.Option("--node-disk", help="Of a node of the cluster.")] = "1TB",
     replicas: Annotated[int, typer.Option("--replicas", help="Copies of each chunk.")] = 2,
     quantisation: Annotated[str, typer.Option("--quantisation", help="none, int8 or binary.")] = "int8",
-    within_hours: Annotated[float, typer.Option("--within-hours", help="All is to be embedded.")] = 24.0,
+    within_hours: Annotated[
+        float, typer.Option("--within-hours", help="Hours within which all is to be embedded.")
+    ] = 24.0,
     chunks_per_second: Annotated[
         float | None,
-        typer.Option("--chunks-per-second", help="That a machine embeds, for example with a GPU (default: this one)."),
+        typer.Option("--chunks-per-second", help="That a machine reads, embeds and stores, for example with a GPU."),
     ] = None,
     node_price: Annotated[float, typer.Option("--node-price", help="Of a node, an hour.")] = 0.0,
     machine_price: Annotated[
@@ -176,12 +178,14 @@ def _cluster(work: Workload, planned: ClusterPlan, search: SearchPlan) -> Table:
         *((f"  for {what}", f"{number:,}" if number else "none suffice") for what, number in planned.nodes_for.items()),
         (f"disk, {copies}", size(planned.disk)),
         (f"memory, {copies}, {asked.codes}", size(planned.memory)),
-        ("a query, all nodes", f"{duration(planned.query_core_s)} of processors"),
-        ("storing and graphs, all nodes", duration(planned.store_s)),
-        ("to the nodes and between them", size(planned.sent)),
+        ("first stage of a query", duration(planned.first_stage_s)),
+        ("  processor time, all nodes", duration(planned.query_core_s)),
+        ("network in the busiest time, a second", size(planned.asked_per_s)),
+        ("network to store it", size(planned.sent)),
+        ("storing and graphs, all cores of all nodes", duration(planned.store_s)),
         ("embedding, on one machine", duration(planned.embed_s)),
         (f"machines to embed within {duration(asked.within_s)}", f"{planned.embedders:,}"),
-        ("machines that serve", f"{servers:,}" if servers else "-"),
+        ("machines that serve", f"{servers:,}" if servers else "none: see below"),
     ]
     if asked.node_price or asked.machine_price:
         rows.append(("price of embedding", f"{planned.price_once:,.0f}"))

@@ -55,7 +55,7 @@ class Adding:
 
     def run(self, documents: Iterable[Document]) -> AddReport:
         try:
-            for document in self.index.catalogue.ahead(documents):
+            for document in documents:
                 self.take(document)
         except DocumentError:
             self.commit()

@@ -173,6 +173,7 @@ def plan(
         precision=precision,
         settles=(settles := _settles(profile)),
         first_stage_s=on_nodes.first_stage_s if on_nodes else None,
+        waiting_s=on_nodes.waiting_s if on_nodes else 0.0,
     )
     if settles:
         assumptions.append(
@@ -188,6 +189,11 @@ def plan(
             "nodes: bytes, memory and processor time of a Qdrant node that was measured elsewhere, with up to "
             f"{MEASURED:,} chunks on it, extrapolated; docs/scale.md says how far off that was"
         )
+        if not all(on_nodes.nodes_for.values()):
+            assumptions.append(
+                "where no number of nodes suffices: each query asks every node, so that more of them do not help; "
+                "allow more time, or share the queries among clusters"
+            )
     elif work.chunks > profile.indexed:
         graph = "; the graph's cost and building memory likewise" if work.chunks > NO_GRAPH else ""
         assumptions.append(

@@ -1,9 +1,10 @@
 """How many nodes an index on a Qdrant cluster needs, and how many machines to embed its chunks and to serve it.
 
-What a chunk and a query take of a node is measured by ``benchmarks/cluster.py``: nodes of two shards each, on a core of
-a Zen 4 server, chunks of 60 words, vectors of 384 numbers, hybrid searches for 50 chunks with six words. It is
-extrapolated by how it grows: with the chunks (bytes, and the lists of words that a search goes through), or with their
-logarithm (the walk through a graph). ``docs/scale.md`` says how far off that was where it could be measured.
+What a chunk and a query take of a node is measured by ``benchmarks/cluster.py``: chunks of 60 words, vectors of 384
+numbers, hybrid searches for 50 chunks with six words, on cores of a Zen 4 server. It is extrapolated by how it grows:
+with the chunks (bytes, and the lists of words that a search goes through), with their logarithm (the walk through a
+graph), or with the nodes (which the one that is asked asks in its turn). ``docs/scale.md`` says how far off that was
+where it could be measured.
 """
 
 from __future__ import annotations
@@ -20,14 +21,11 @@ from bicross.planning.workload import Workload
 
 Codes = Literal["none", "int8", "binary"]
 
-#: Numbers in a vector that was measured.
-DIMENSION = 384
+#: Tokens of a chunk that was measured, and numbers in its vector.
+TOKENS, DIMENSION = 78.0, 384
 
 #: The most chunks of a node that were measured.
 MEASURED = 300_000
-
-#: Shards of a node, each of which one core searches.
-SHARDS = 2
 
 #: Bytes on disk of a chunk beside its vector: its links in the graph; what does not depend on its text; a token; and
 #: a document in one copy of the catalogue, of which there are three.
@@ -40,11 +38,12 @@ LISTS = 3.337
 HELD = 93.62
 
 #: Bytes of the log of a node, and in memory of one that is empty.
-LOG, EMPTY = 89_350_144, 44_511_232
+LOG, EMPTY = 89_350_144, 59_686_912
 
 #: Microseconds of a node's processors for a chunk that is stored, its part of the graph included, by the chunks of a
-#: node; and as a multiple of that with other codes.
+#: node; for each token that it has more; and as a multiple of that with other codes.
 STORE_US = ((60_000, 671.2), (180_000, 1145))
+STORE_TOKEN_US = 3.74
 STORE_TIMES: Mapping[Codes, float] = {"none": 1.39, "int8": 1.0, "binary": 1.06}
 
 #: Milliseconds of a node's processors for a query, likewise: by meaning, by words; and for what joins both.
@@ -53,11 +52,15 @@ DENSE_TIMES: Mapping[Codes, float] = {"none": 0.929, "int8": 1.0, "binary": 1.5}
 LEXICAL_MS = ((60_000, 3.0), (180_000, 3.25))
 JOINED_MS = 4.875
 
+#: Milliseconds that the node which is asked takes more for each other node, and bytes among nodes.
+FANOUT_MS, AMONG = 2.75, 73_737
+
 #: Of the program that asks: microseconds to store a chunk, milliseconds for a query.
 PROGRAM_US, PROGRAM_MS = 529, 18.17
 
-#: Bytes on the network between program and nodes for a chunk, and for a query.
-SENT, ASKED = 3_799, 49_172
+#: Bytes on the network between program and nodes for a chunk, for each token that it has more, and for a query; and
+#: what goes from node to node for a chunk that another one keeps, as a multiple.
+SENT, SENT_TOKEN, ASKED, FORWARDED = 3_799, 12.4, 49_172, 1.41
 
 #: Shares of a node that are planned with: of its memory and its disk (segments are written anew beside the old ones),
 #: and of its processors in the busiest time.
@@ -82,7 +85,7 @@ class Nodes:
         replicas: Copies of each chunk.
         codes: What the graph is walked over, in memory.
         within_s: Seconds within which all is to be embedded.
-        chunks_per_s: That a machine embeds; None for what this machine does.
+        chunks_per_s: That a machine reads, embeds and hands over; None for what this machine does.
         node_price, machine_price: Of a node, and of a machine that embeds or serves, an hour; 0 where nothing is known.
     """
 
@@ -128,9 +131,11 @@ class ClusterPlan:
         store_core_s, store_s: Seconds of the nodes' processors to store all copies and build their graphs; and with all
             cores at work.
         query_core_s: Seconds of the nodes' processors for a query.
-        first_stage_s: Seconds of the first stage of a query: the work of a shard, and of the program that asks.
+        first_stage_s: Seconds of the first stage of a query: the work of the node that is asked, whose cores share what
+            asking the others takes, and of the program.
+        waiting_s: What of it the program waits.
         sent: Bytes to the nodes and between them until all copies are stored.
-        asked_per_s: Bytes a second between programs and nodes in the busiest time.
+        asked_per_s: Bytes a second from programs to nodes, among nodes and back in the busiest time.
         embed_s: Seconds to read, embed and hand over all chunks on one machine.
         embedders: Machines that do so in the time.
     """
@@ -144,6 +149,7 @@ class ClusterPlan:
     store_s: float
     query_core_s: float
     first_stage_s: float
+    waiting_s: float
     sent: int
     asked_per_s: float
     embed_s: float
@@ -182,9 +188,20 @@ def code_bytes(dimension: int, codes: Codes) -> float:
     return {"none": 0.0, "int8": dimension + 4.0, "binary": dimension / 8}[codes]
 
 
-def store_us(chunks: float, codes: Codes) -> float:
+def store_us(chunks: float, tokens: float, codes: Codes) -> float:
     """Microseconds of a node's processors for a chunk, among so many of the node."""
-    return _with_logarithm(STORE_US, chunks) * STORE_TIMES[codes]
+    words = STORE_TOKEN_US * (tokens - TOKENS)
+    return max(0.0, _with_logarithm(STORE_US, chunks) * STORE_TIMES[codes] + words)
+
+
+def sent_bytes(tokens: float, dimension: int) -> float:
+    """Bytes that a program sends of a chunk."""
+    return max(0.0, SENT + SENT_TOKEN * (tokens - TOKENS)) + 4 * (dimension - DIMENSION)
+
+
+def forwarded(nodes: int, copies: int) -> float:
+    """How often a chunk goes from one node to another, as a multiple of what the program sends."""
+    return FORWARDED * copies * (1 - 1 / nodes)
 
 
 def query_ms(chunks: float, dimension: int, codes: Codes) -> float:
@@ -233,24 +250,28 @@ def plan_cluster(
     rate = queries_per_day * peak / _DAY
 
     def node_s(nodes: int) -> float:
-        """Seconds of a node's processors for a query: one copy of each shard is searched."""
+        """Seconds of a node's processors for a query, in the mean: one copy of each shard is searched."""
         return query_ms(chunks / nodes, dimension, codes) / 1e3
 
+    def waiting_s(nodes: int) -> float:
+        return node_s(nodes) + (nodes - 1) * FANOUT_MS / asked.cores / 1e3
+
     def first_stage_s(nodes: int) -> float:
-        return node_s(nodes) / min(SHARDS, asked.cores) + PROGRAM_MS / 1e3
+        return waiting_s(nodes) + PROGRAM_MS / 1e3
 
     nodes_for = {
         "memory": math.ceil(memory / (MEMORY * asked.memory - EMPTY)),
         "disk": math.ceil(disk / (DISK * asked.disk - LOG)),
         "queries": _fewest(lambda nodes: rate * node_s(nodes) <= BUSY * asked.cores),
         "latency": _fewest(lambda nodes: first_stage_s(nodes) <= FIRST_STAGE * latency_s),
-        "loss of one": 3 if asked.replicas > 1 else 1,
+        "loss of one": max(3, asked.replicas) if asked.replicas > 1 else 1,
     }
     nodes = max(nodes_for.values())
-    store_core_s = stored * store_us(stored / nodes, codes) / 1e6
+    store_core_s = stored * store_us(stored / nodes, tokens, codes) / 1e6
     read = [t + profile.text_special for t in work.chunk_tokens]
-    embed_s = work.documents * work.read_s + chunks * PROGRAM_US / 1e6
-    embed_s += chunks * (1 / asked.chunks_per_s if asked.chunks_per_s else profile.at(precision).encode.mean(read))
+    embed_s = work.documents * work.read_s + chunks * (profile.at(precision).encode.mean(read) + PROGRAM_US / 1e6)
+    if asked.chunks_per_s is not None:
+        embed_s = chunks / asked.chunks_per_s
     return ClusterPlan(
         asked=asked,
         disk=math.ceil(disk),
@@ -261,8 +282,9 @@ def plan_cluster(
         store_s=store_core_s / (nodes * asked.cores),
         query_core_s=nodes * node_s(nodes),
         first_stage_s=first_stage_s(nodes),
-        sent=math.ceil(stored * SENT),
-        asked_per_s=rate * ASKED,
+        waiting_s=waiting_s(nodes),
+        sent=math.ceil(chunks * sent_bytes(tokens, dimension) * (1 + forwarded(nodes, asked.replicas))),
+        asked_per_s=rate * (ASKED + (nodes - 1) * AMONG),
         embed_s=embed_s,
         embedders=math.ceil(embed_s / asked.within_s),
     )

@@ -53,7 +53,7 @@ def size_of(text: str, what: str) -> float:
     Raises:
         UsageError: It is not a size.
     """
-    found = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([kMGT])i?B?\s*", text, re.IGNORECASE)
+    found = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([kMGT])B?\s*", text, re.IGNORECASE)
     if found is None or float(found[1]) <= 0:
         raise UsageError(f"{what} is {text[:40]!r}, not a size; write it as 64GB or 2TB")
     return float(found[1]) * float(1000 ** ("KMGT".index(found[2].upper()) + 1))

@@ -131,6 +131,7 @@ def plan_search(
     precision: str = "auto",
     settles: bool = False,
     first_stage_s: float | None = None,
+    waiting_s: float = 0.0,
 ) -> SearchPlan:
     """What answering queries takes.
 
@@ -145,6 +146,7 @@ def plan_search(
         settles: Whether the cross-encoder stops reading when the rest can hardly change the first ten hits, as those
             that come with bicross do; else all candidates are read.
         first_stage_s: Seconds of the first stage where it is not this machine that has the index.
+        waiting_s: What of it this machine waits, and can work for other queries.
     """
     speeds, chunks = profile.at(precision), work.chunks
     uses: tuple[Use, ...] = ("bi-encoder", "both", "cross-encoder")
@@ -158,7 +160,8 @@ def plan_search(
     def way(use: Use, pairs: int) -> Way:
         read = pairs_read(pairs) if settles and use == "both" else float(pairs)
         taken, mean = seconds[use](pairs), seconds[use](read)
-        machines = max(1, math.ceil(queries_per_day * peak * mean / _DAY))
+        busy = mean - (0.0 if use == "cross-encoder" else waiting_s)
+        machines = max(1, math.ceil(queries_per_day * peak * busy / _DAY))
         return Way(use, pairs, read, taken, mean, taken <= latency_s, math.ceil(queries_per_day * read), machines)
 
     wanted = min(candidates, chunks)

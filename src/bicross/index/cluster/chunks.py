@@ -87,7 +87,8 @@ class ClusterChunks:
             while points := [_point(*row) for row in islice(waiting, _SENT)]:
                 sent.append(self._asking.submit(self._upsert, points))
                 if len(sent) == _ON_THEIR_WAY:
-                    sent.popleft().result()
+                    sent[0].result()
+                    sent.popleft()
         finally:
             wait(sent)  # also after a failure: nothing is on its way once this returns
             self._counted.clear()
@@ -118,14 +119,13 @@ class ClusterChunks:
         if kind in _SCHEMAS:
             path = boolean_path(name) if kind == "boolean" else payload_path(name)
             self.connection.call(
-                lambda client: client.create_payload_index(
-                    self.name, path, _SCHEMAS[kind], wait=True, timeout=_INDEXED_WITHIN
-                )
+                lambda client: client.create_payload_index(self.name, path, _SCHEMAS[kind], wait=True),
+                within=_INDEXED_WITHIN,
             )
 
     def _forget_field(self, path: str) -> None:
         self.connection.call(
-            lambda client: client.delete_payload_index(self.name, path, wait=True, timeout=_INDEXED_WITHIN)
+            lambda client: client.delete_payload_index(self.name, path, wait=True), within=_INDEXED_WITHIN
         )
 
     # -- searching -----------------------------------------------------------------------------------------------

@@ -62,7 +62,7 @@ class Connection:
 
     def __init__(self, address: Address) -> None:
         self.address = address
-        self._clients: dict[int, QdrantClient] = {}
+        self._clients: dict[tuple[int, float], QdrantClient] = {}
         self._asked = random.randrange(len(address.nodes))  # the node that is asked now: each process has its own
         self._lock = threading.Lock()
         try:
@@ -77,8 +77,14 @@ class Connection:
                 client.close()
             self._clients.clear()
 
-    def call(self, work: Callable[[QdrantClient], T], attempts: int = ATTEMPTS) -> T:
+    def call(self, work: Callable[[QdrantClient], T], attempts: int = ATTEMPTS, within: float | None = None) -> T:
         """What ``work`` gives with one node, or with another one where that does not answer in time.
+
+        Args:
+            work: Asked of a client; it can be asked twice.
+            attempts: How often at most.
+            within: Seconds that an answer may take, where that is not the time of the address. A node that is gone or
+                stalled is noticed before.
 
         Raises:
             ClusterError: No node answered, or the cluster failed.
@@ -90,7 +96,7 @@ class Connection:
                 time.sleep(PAUSE * 2 ** (attempt - 1))
             node = self._asked
             try:
-                return work(self._client(node))
+                return work(self._client(node, within or self.address.timeout))
             except _RAISED as error:
                 if not _transient(error):
                     raise self._told(error) from error
@@ -102,25 +108,25 @@ class Connection:
         assert last is not None
         raise self._told(last, attempts) from last
 
-    def _client(self, node: int) -> QdrantClient:
+    def _client(self, node: int, timeout: float) -> QdrantClient:
         with self._lock:
-            if node not in self._clients:
+            if (node, timeout) not in self._clients:
                 host, port = self.address.nodes[node]
                 with warnings.catch_warnings():  # of a key without TLS: whoever gave both knows
                     warnings.simplefilter("ignore")
-                    self._clients[node] = QdrantClient(
+                    self._clients[node, timeout] = QdrantClient(
                         host=f"[{host}]" if ":" in host else host,
                         port=port,
                         grpc_port=port + 1,
                         prefer_grpc=True,
                         https=self.address.tls,
                         api_key=self.address.key or None,
-                        timeout=max(1, round(self.address.timeout)),
+                        timeout=max(1, round(timeout)),
                         grpc_options=dict(_OPTIONS),
                         cloud_inference=True,  # else points are searched for texts to embed: there are none
                         check_compatibility=False,  # looked at below, with a message of ours
                     )
-            return self._clients[node]
+            return self._clients[node, timeout]
 
     def _greet(self) -> None:
         """Find a node that answers, and see whether it is new enough."""

@@ -29,7 +29,7 @@ _PAGE = 1000
 _REMEMBERED = 20_000
 
 #: Documents that are looked up at once.
-_AHEAD = 256
+_AHEAD = 100
 
 _FIELDS = "fields"
 
