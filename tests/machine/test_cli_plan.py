@@ -74,6 +74,9 @@ def test_a_cluster(cache: Path) -> None:
     ):
         assert words in output
     assert "Indexing" not in output
+    many = run(cache, *arguments, "--queries-per-day", "1e9").stdout
+    for words in ("not enough", "none suffice", "no number of nodes suffices"):
+        assert words in many
     made = json.loads(run(cache, *arguments, "--replicas", "1", "--quantisation", "binary", "--json").stdout)["cluster"]
     assert made["nodes"] == max(made["nodes_for"].values()) > 3
     assert made["asked"]["codes"] == "binary"

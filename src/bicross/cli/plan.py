@@ -171,10 +171,12 @@ def _cluster(work: Workload, planned: ClusterPlan, search: SearchPlan) -> Table:
     asked = planned.asked
     servers = next((way.machines for way in search.ways if way.use == search.use), 0)
     copies = f"{asked.replicas} {'copies' if asked.replicas > 1 else 'copy'}"
+    a_node = f"{asked.cores} cores, {size(asked.memory)}, {size(asked.disk)} of disk"
+    short = "" if all(planned.nodes_for.values()) else ", not enough"
     rows = [
         ("documents", f"{work.documents:,}"),
         ("encodings (chunks)", f"{work.chunks:,}"),
-        (f"nodes of {asked.cores} cores, {size(asked.memory)}, {size(asked.disk)} of disk", f"{planned.nodes:,}"),
+        (f"nodes of {a_node}", f"{planned.nodes:,}{short}"),
         *((f"  for {what}", f"{number:,}" if number else "none suffice") for what, number in planned.nodes_for.items()),
         (f"disk, {copies}", size(planned.disk)),
         (f"memory, {copies}, {asked.codes}", size(planned.memory)),
