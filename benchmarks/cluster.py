@@ -27,9 +27,8 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
@@ -40,7 +39,7 @@ import numpy as np
 sys.path.insert(0, str(Path(__file__).parent.parent / "tests" / "cluster"))
 
 from growth import question
-from qdrant_node import Node, binary
+from qdrant_node import Node, at, binary, cluster
 from vectors import Precomputed, Vectors, blocks, documents, vectors_and_queries
 
 from bicross.index.cluster.address import Layout, Quantisation, parse_address
@@ -50,6 +49,8 @@ from bicross.machine import machine_profile
 RESULTS = Path(__file__).parent / "results" / "cluster.json"
 MODES = {"dense": ("dense", 10), "lexical": ("lexical", 10), "hybrid": ("hybrid", 10), "hybrid 50": ("hybrid", 50)}
 QUERIES, PASSES = 40, 5
+#: The name of the index, and that a node may take long to answer.
+PATIENT = "index?timeout=60"
 TICKS = os.sysconf("SC_CLK_TCK")
 
 
@@ -129,22 +130,6 @@ def stored(node: Node) -> dict[str, int]:
     return taken
 
 
-@contextmanager
-def cluster(folder: Path, number: int) -> Iterator[list[Node]]:
-    started: list[Node] = []
-    try:
-        for n in range(number):
-            started.append(Node(folder / f"node{n}", first=started[0] if n else None, cluster=True))
-        yield started
-    finally:
-        for node in started:
-            node.stop()
-
-
-def at(nodes: Sequence[Node]) -> str:
-    return f"qdrant://{','.join(f'127.0.0.1:{node.http}' for node in nodes)}/index?timeout=60"
-
-
 def until_quiet(index: ClusterIndex, nodes: Sequence[Node]) -> None:
     """Until the nodes have built their graphs: every collection green, and no node at work."""
     quiet = 0
@@ -172,7 +157,7 @@ def measure(setting: Setting, vectors: Path, queries: Vectors, work: Path) -> di
     row["words"] = setting.words
     with tempfile.TemporaryDirectory(dir=work) as folder, cluster(Path(folder), setting.nodes) as nodes:
         layout = Layout(replicas=1, quantisation=setting.quantisation)
-        with ClusterIndex.create(parse_address(at(nodes)), Precomputed(), layout=layout) as index:
+        with ClusterIndex.create(parse_address(at(nodes, PATIENT)), Precomputed(), layout=layout) as index:
             before, own = [counters(node) for node in nodes], time.process_time()
             for first, block in blocks(vectors, 0, setting.chunks):
                 index.add_encoded(documents(block, first, setting.words))
@@ -185,7 +170,7 @@ def measure(setting: Setting, vectors: Path, queries: Vectors, work: Path) -> di
             node.kill()
         for node in nodes:
             node.start()
-        with ClusterIndex.open(parse_address(at(nodes)), Precomputed()) as index:
+        with ClusterIndex.open(parse_address(at(nodes, PATIENT)), Precomputed()) as index:
             until_quiet(index, nodes)
             row["memory_at_first"] = [own_memory(node) for node in nodes]
             truth = nearest(vectors, setting.chunks, queries[: QUERIES * PASSES])
@@ -235,7 +220,7 @@ def dying(vectors: Path, queries: Vectors, work: Path, chunks: int = 20_000, tim
     failed: list[str] = []
     usual: list[float] = []
     with tempfile.TemporaryDirectory(dir=work) as folder, cluster(Path(folder), 3) as nodes:
-        address = parse_address(at(nodes).replace("?timeout=60", ""))
+        address = parse_address(at(nodes, "index"))
         with ClusterIndex.create(address, Precomputed(), layout=Layout(replicas=2)) as index:
             index.add_encoded(chain.from_iterable(documents(block, n) for n, block in blocks(vectors, 0, chunks)))
             until_quiet(index, nodes)

@@ -13,7 +13,19 @@ from pathlib import Path
 from typing import Any
 
 from bicross.planning import MachineProfile, Nodes, assumed, numbers, plan_cluster
-from bicross.planning.cluster import FANOUT_MS, chunk_disk, forwarded, own_memory, query_ms, sent_bytes, store_us
+from bicross.planning.cluster import (
+    DIMENSION,
+    FANOUT_MS,
+    MONTH,
+    chunk_disk,
+    code_bytes,
+    forwarded,
+    own_memory,
+    query_ms,
+    sent_bytes,
+    store_us,
+)
+from bicross.planning.workload import TOKENS_PER_WORD
 
 RESULTS = Path(__file__).parent / "results"
 ROOT = Path(__file__).parent.parent
@@ -496,7 +508,7 @@ def cluster_runs(results: Mapping[str, Any]) -> dict[Run, Mapping[str, Any]]:
     return {(row["nodes"], row["chunks"], row["quantisation"], row["words"]): row for row in results["runs"].values()}
 
 
-def lying(row: Mapping[str, Any], dimension: int = 384) -> dict[str, float]:
+def lying(row: Mapping[str, Any], dimension: int = DIMENSION) -> dict[str, float]:
     """Bytes of a chunk on the disks of all nodes, by what they are for; logs and catalogue aside."""
     found: dict[str, float] = {}
     for node in row["disk"]:
@@ -521,7 +533,7 @@ def cluster_constants(results: Mapping[str, Any]) -> dict[str, Any]:
     unit = min(chunks for _, chunks, _, _ in runs)
     small, large, long = (runs[1, n, "int8", words] for n, words in ((unit, 60), (3 * unit, 60), (unit, 180)))
     none, binary = (runs[1, unit, codes, 60] for codes in ("none", "binary"))
-    tokens = 60 * 1.3
+    tokens = 60 * TOKENS_PER_WORD
     kinds, longer = lying(small), lying(long)
     texts = ("payload_storage", "payload_index", "vector_storage-lexical", "vector_index-lexical")
     of_text = sum(kinds[kind] for kind in texts)
@@ -529,8 +541,7 @@ def cluster_constants(results: Mapping[str, Any]) -> dict[str, Any]:
     lists = (longer["vector_index-lexical"] - kinds["vector_index-lexical"]) / (2 * tokens)
 
     def mean(row: Mapping[str, Any], what: str) -> float:
-        values = each(row, what)
-        return sum(values) / len(values)
+        return _mean(each(row, what))
 
     def grown(what: str) -> tuple[tuple[int, float], tuple[int, float]]:
         return (unit, mean(small, what)), (3 * unit, mean(large, what))
@@ -546,7 +557,7 @@ def cluster_constants(results: Mapping[str, Any]) -> dict[str, Any]:
         "DOCUMENT": small["disk"][0]["catalogue"] / unit,
         "LOG": small["disk"][0]["log"],
         "EMPTY": small["memory"][0][0] - unit * own,
-        "HELD": own - 388,
+        "HELD": own - code_bytes(DIMENSION, "int8"),
         "STORE_US": grown("store_and_graph"),
         "STORE_TOKEN_US": (mean(long, "store_and_graph") - mean(small, "store_and_graph")) / (2 * tokens),
         "STORE_TIMES": {
@@ -646,22 +657,30 @@ def scale_error(runs: Mapping[Run, Mapping[str, Any]]) -> Table:
             continue
         share = chunks / nodes
         quantities = (
-            ("bytes on disk, a chunk", chunk_disk(words * 1.3, 384, "int8"), sum(lying(row).values())),
+            (
+                "bytes on disk, a chunk",
+                chunk_disk(words * TOKENS_PER_WORD, DIMENSION, "int8"),
+                sum(lying(row).values()),
+            ),
             (
                 "MB of memory of its own",
-                own_memory(share, 384, "int8") / 1e6,
+                own_memory(share, DIMENSION, "int8") / 1e6,
                 _mean([m[0] for m in row["memory"]]) / 1e6,
             ),
-            ("µs to store a chunk", store_us(share, words * 1.3, "int8"), _mean(each(row, "store_and_graph"))),
-            ("ms of a node, a query, the mean", query_ms(share, 384, "int8"), _mean(each(row, "hybrid 50"))),
+            (
+                "µs to store a chunk",
+                store_us(share, words * TOKENS_PER_WORD, "int8"),
+                _mean(each(row, "store_and_graph")),
+            ),
+            ("ms of a node, a query, the mean", query_ms(share, DIMENSION, "int8"), _mean(each(row, "hybrid 50"))),
             (
                 "ms of the node that is asked",
-                query_ms(share, 384, "int8") + (nodes - 1) * FANOUT_MS,
+                query_ms(share, DIMENSION, "int8") + (nodes - 1) * FANOUT_MS,
                 max(each(row, "hybrid 50")),
             ),
             (
                 "bytes to and among nodes, a chunk",
-                sent_bytes(words * 1.3, 384) * (1 + forwarded(nodes, 1)),
+                sent_bytes(words * TOKENS_PER_WORD, DIMENSION) * (1 + forwarded(nodes, 1)),
                 sum(row["store"]["client_bytes"]) + sum(row["store"]["peer_bytes"]),
             ),
         )
@@ -717,7 +736,7 @@ def scale_plan(profile: Mapping[str, Any]) -> Table:
                     numbers.size(planned.disk),
                     *(f"{planned.nodes_for[what]:,}" for what in ("memory", "disk", "queries", "latency")),
                     f"{planned.nodes:,}",
-                    f"{730 * planned.nodes:,}",
+                    f"{MONTH * planned.nodes:,}",
                     duration(planned.first_stage_s),
                     duration(planned.store_s),
                     f"{planned.embed_s / 3600:,.0f}",

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 sys.path.insert(0, str(Path(__file__).parent))
-from qdrant_node import Node, NoServerError, binary
+from qdrant_node import Node, NoServerError, at, binary, cluster
 
 
 @pytest.fixture(scope="session")
@@ -38,29 +38,18 @@ def alone(qdrant: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[No
     node.stop()
 
 
-def three(folder: Path) -> Iterator[list[Node]]:
-    """A cluster of three nodes."""
-    started: list[Node] = []
-    try:
-        for number in range(3):
-            first = started[0] if started else None
-            started.append(Node(folder / f"node{number}", first=first, cluster=True))
-        yield started
-    finally:
-        for node in started:
-            node.stop()
-
-
 @pytest.fixture(scope="session")
 def lasting(qdrant: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[list[Node]]:
     """A cluster of three nodes that no test harms."""
-    yield from three(tmp_path_factory.mktemp("cluster"))
+    with cluster(tmp_path_factory.mktemp("cluster"), 3) as started:
+        yield started
 
 
 @pytest.fixture
 def nodes(qdrant: None, tmp_path: Path) -> Iterator[list[Node]]:
     """A cluster of three nodes of the test's own, which it may kill."""
-    yield from three(tmp_path)
+    with cluster(tmp_path, 3) as started:
+        yield started
 
 
 @pytest.fixture
@@ -78,10 +67,6 @@ def address(alone: Node, name: str) -> str:
 def on_all(nodes: list[Node], name: str) -> str:
     """An index that is not there yet, on the cluster that the test may harm."""
     return at(nodes, name)
-
-
-def at(nodes: list[Node], name: str) -> str:
-    return f"qdrant://{','.join(f'127.0.0.1:{node.http}' for node in nodes)}/{name}"
 
 
 @pytest.fixture

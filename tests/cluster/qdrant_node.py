@@ -11,6 +11,8 @@ import subprocess
 import tarfile
 import time
 import urllib.request
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
 
@@ -158,3 +160,29 @@ class Node:
             self.process.send_signal(signal.SIGCONT)
             self.process.kill()
             self.process.wait()
+
+
+@contextmanager
+def cluster(folder: Path, number: int) -> Iterator[list[Node]]:
+    """So many nodes that know of each other, each in a folder of its own."""
+    started: list[Node] = []
+    try:
+        for n in range(number):
+            started.append(Node(folder / f"node{n}", first=started[0] if started else None, cluster=True))
+        yield started
+    finally:
+        for node in started:
+            node.stop()
+
+
+def at(nodes: Sequence[Node], name: str) -> str:
+    """The address of an index of this name on these nodes."""
+    return f"qdrant://{','.join(f'127.0.0.1:{node.http}' for node in nodes)}/{name}"
+
+
+def until(condition: Callable[[], bool], seconds: float = 60) -> None:
+    """Wait until something is true, for so long at most."""
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end
+        time.sleep(0.1)

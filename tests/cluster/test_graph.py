@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import time
 from pathlib import Path
 
 import pytest
 from qdrant_client import models
+from qdrant_node import until
 
 import bicross
 from bicross import Document
@@ -52,10 +52,7 @@ def test_a_graph_finds_what_an_exact_search_finds(
         bicross.copy(source, index)
         expected = found(index)
         both = 2 * index.count().chunks  # vectors of meaning, and of words
-        end = time.monotonic() + 60
-        while index.connection.call(lambda client: client.get_collection(name)).indexed_vectors_count < both:
-            assert time.monotonic() < end
-            time.sleep(0.2)
+        until(lambda: index.connection.call(lambda client: client.get_collection(name)).indexed_vectors_count >= both)
         monkeypatch.setattr("bicross.index.cluster.chunks.EXACT_UP_TO", 10)
         index.engine._counted.clear()
         shares = [len(set(got) & set(all_)) / len(all_) for got, all_ in zip(found(index), expected, strict=True)]

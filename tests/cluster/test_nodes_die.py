@@ -6,9 +6,9 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable
 
 import pytest
+from qdrant_node import until
 
 import bicross
 from bicross import Document
@@ -19,13 +19,6 @@ pytestmark = pytest.mark.slow
 
 def some(number: int, version: int = 1) -> list[Document]:
     return [Document(f"d{n}", f"document {n} about pumps, version {version}") for n in range(number)]
-
-
-def until(condition: Callable[[], bool], seconds: float = 60) -> None:
-    end = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < end
-        time.sleep(0.1)
 
 
 def replicas(index, node) -> list[str]:

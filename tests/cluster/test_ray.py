@@ -88,6 +88,13 @@ def machines() -> list[int]:
     return [int(pid) for pid in found.stdout.split()]
 
 
+def some_are_stored(index: bicross.Index, process: subprocess.Popen[str]) -> None:
+    """Wait for the first chunks of a run that goes on."""
+    while not index.engine.count():
+        assert process.poll() is None
+        time.sleep(0.05)
+
+
 def same(address: str, expected: list[Entry]) -> None:
     with bicross.open(address) as index:
         assert list(index.catalogue.entries()) == expected
@@ -106,9 +113,7 @@ def test_it_is_the_same_as_on_one_machine(ray_address: str, folder: Path, expect
 def test_a_machine_dies(ray_address: str, folder: Path, expected: list[Entry], address: str) -> None:
     process = start(folder, address, ray_address)
     with _waited(address) as index:
-        while not index.engine.count():
-            assert process.poll() is None
-            time.sleep(0.05)
+        some_are_stored(index, process)
     os.kill(machines()[0], signal.SIGKILL)
     assert "2 failed" in finished(process)
     same(address, expected)
@@ -117,9 +122,7 @@ def test_a_machine_dies(ray_address: str, folder: Path, expected: list[Entry], a
 def test_the_one_that_enters_dies(ray_address: str, folder: Path, expected: list[Entry], address: str) -> None:
     process = start(folder, address, ray_address)
     with _waited(address) as index:
-        while not index.engine.count():
-            assert process.poll() is None
-            time.sleep(0.05)
+        some_are_stored(index, process)
         process.kill()
         process.communicate()
         assert index.count().documents < len(expected)

@@ -29,12 +29,14 @@ EF = 600
 
 #: A filter that leaves about so many chunks or fewer is answered by scanning their codes, which misses nothing; the
 #: graph needs then no links of its own for each field, which take longer to build than all others.
-SCAN = 50_000
+_SCAN = 50_000
 
 FOLDER = "shard"
 
+#: Links of a chunk in the graph, and candidates that are looked at for them.
+LINKS, CANDIDATES = 16, 200
+
 _DENSE, _LEXICAL = "dense", "lexical"
-_LINKS = 16
 _NAMESPACE = uuid.UUID("7d0c5a4e-2f0b-5b53-9f0e-5c5b8a8e6f11")
 _PAGE = 1000
 
@@ -291,7 +293,7 @@ def _config(dimension: int, *, graph: bool = True) -> qdrant.EdgeConfig:
             _LEXICAL: qdrant.EdgeSparseVectorParams(modifier=qdrant.Modifier.Idf, memory=qdrant.Memory.Cached)
         },
         hnsw_config=qdrant.HnswIndexConfig(
-            m=_LINKS if graph else 0, ef_construct=200, full_scan_threshold=SCAN * dimension * 2 // 1024
+            m=LINKS if graph else 0, ef_construct=CANDIDATES, full_scan_threshold=scanned(dimension)
         ),
         quantization_config=qdrant.TurboQuantQuantizationConfig(bits=qdrant.TurboQuantBitSize.Bits4),
         optimizers=qdrant.EdgeOptimizersConfig(
@@ -302,6 +304,11 @@ def _config(dimension: int, *, graph: bool = True) -> qdrant.EdgeConfig:
         # every batch ends with flush(), so a log of it would be written for nothing and replayed at each start
         wal_enabled=False,
     )
+
+
+def scanned(dimension: int) -> int:
+    """Kilobytes of vectors up to which what a filter leaves is scanned: the engine counts it so."""
+    return _SCAN * dimension * 2 // 1024
 
 
 def point_id(document_id: str, content_hash: str, number: int) -> str:

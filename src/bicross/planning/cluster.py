@@ -72,6 +72,9 @@ FIRST_STAGE = 0.5
 #: Nodes beyond which nothing is looked for.
 MOST = 1_000_000
 
+#: Hours of a month.
+MONTH = 730
+
 _DAY = 86_400
 
 
@@ -161,8 +164,8 @@ class ClusterPlan:
         return self.embed_s / 3600 * self.asked.machine_price
 
     def price_month(self, servers: int) -> float:
-        """Of the nodes and so many servers, 730 hours."""
-        return 730 * (self.nodes * self.asked.node_price + servers * self.asked.machine_price)
+        """Of the nodes and so many servers."""
+        return MONTH * (self.nodes * self.asked.node_price + servers * self.asked.machine_price)
 
 
 def chunk_disk(tokens: float, dimension: int, codes: Codes) -> float:

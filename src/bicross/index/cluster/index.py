@@ -36,7 +36,7 @@ from bicross.index.index import MOST_CHUNKS, Index, IndexCount, IndexStats, unsc
 from bicross.index.manifest import FORMAT, Fingerprint, Manifest, findable, manifest_of
 from bicross.index.records import Version
 from bicross.index.retrieval import Candidate, Fusion, Question, Retrieved
-from bicross.index.shard import EXACT_UP_TO, SCAN
+from bicross.index.shard import CANDIDATES, EXACT_UP_TO, LINKS, scanned
 
 #: A document whose chunks are stored and which is not entered; content hash and chunks of what it replaces, if any.
 Begun = tuple[Entry, str, int]
@@ -372,7 +372,7 @@ def _make_collections(connection: Connection, dimension: int, manifest: Manifest
         sparse_vectors_config={"lexical": words},
         # as in a folder: no links of their own for each field, see ``shard.py``
         hnsw_config=models.HnswConfigDiff(
-            m=16, ef_construct=200, payload_m=0, full_scan_threshold=SCAN * dimension * 2 // 1024
+            m=LINKS, ef_construct=CANDIDATES, payload_m=0, full_scan_threshold=scanned(dimension)
         ),
         optimizers_config=models.OptimizersConfigDiff(default_segment_number=SEGMENTS),
         quantization_config=codes,
